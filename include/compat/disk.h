@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Queue limits are given to blk_alloc_disk() since 6.9 */
+#ifndef _SPANHEAP_COMPAT_DISK_H
+#define _SPANHEAP_COMPAT_DISK_H
+
+#include <linux/blkdev.h>
+#include <linux/version.h>
+
+static inline struct gendisk *compat_alloc_disk(unsigned int discard_bytes)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	struct queue_limits lim = {
+		.logical_block_size = SECTOR_SIZE,
+		.physical_block_size = PAGE_SIZE,
+		.discard_granularity = discard_bytes,
+		.max_hw_discard_sectors = UINT_MAX,
+	};
+
+	return blk_alloc_disk(&lim, NUMA_NO_NODE);
+#else
+	struct gendisk *disk = blk_alloc_disk(NUMA_NO_NODE);
+
+	if (!disk)
+		return ERR_PTR(-ENOMEM);
+	blk_queue_physical_block_size(disk->queue, PAGE_SIZE);
+	disk->queue->limits.discard_granularity = discard_bytes;
+	blk_queue_max_discard_sectors(disk->queue, UINT_MAX);
+	return disk;
+#endif
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What differs between kernels and between a module and a built-in: page
+ * tables, TLB flushes, bulk page allocation, shrinkers. Every #if is here.
+ */
+#ifndef _SPANHEAP_COMPAT_H
+#define _SPANHEAP_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+#include <asm/tlbflush.h>
+
+/* alloc_pages_bulk_array() lost its suffix in 6.14 */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+#define compat_alloc_pages_bulk(gfp, nr, pages) alloc_pages_bulk(gfp, nr, pages)
+#else
+#define compat_alloc_pages_bulk(gfp, nr, pages) \
+	alloc_pages_bulk_array(gfp, nr, pages)
+#endif
+
+#ifdef MODULE
+#include "arena_module.h"
+#else
+#include "arena_builtin.h"
+#endif
+
+/* Shrinkers are allocated dynamically since 6.7 */
+typedef unsigned long (*compat_shrink_fn)(struct shrinker *s,
+					  struct shrink_control *sc);
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+static inline struct shrinker *
+compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan)
+{
+	struct shrinker *s = shrinker_alloc(0, "spanheap");
+
+	if (!s)
+		return ERR_PTR(-ENOMEM);
+	s->count_objects = count;
+	s->scan_objects = scan;
+	shrinker_register(s);
+	return s;
+}
+
+static inline void compat_shrinker_unregister(struct shrinker *s)
+{
+	shrinker_free(s);
+}
+#else
+static inline struct shrinker *
+compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan)
+{
+	struct shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
+	int err;
+
+	if (!s)
+		return ERR_PTR(-ENOMEM);
+	s->count_objects = count;
+	s->scan_objects = scan;
+	s->seeks = DEFAULT_SEEKS;
+	err = register_shrinker(s, "spanheap");
+	if (err) {
+		kfree(s);
+		return ERR_PTR(err);
+	}
+	return s;
+}
+
+static inline void compat_shrinker_unregister(struct shrinker *s)
+{
+	unregister_shrinker(s);
+	kfree(s);
+}
+#endif
+
+#endif /* _SPANHEAP_COMPAT_H */

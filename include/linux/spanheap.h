@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * spanheap - spans of pages for kernel modules, from a heap that keeps them
+ * backed while they are hot and gives them back to the system when they idle.
+ */
+#ifndef _LINUX_SPANHEAP_H
+#define _LINUX_SPANHEAP_H
+
+#include <linux/cleanup.h>
+#include <linux/gfp.h>
+#include <linux/types.h>
+
+struct device;
+struct spanheap_client;
+
+/**
+ * enum spanheap_verdict - what a sweep callback decides about a span
+ * @SPANHEAP_KEEP: the span is live, it stays allocated
+ * @SPANHEAP_FREE: nobody refers to the span any more, the heap frees it
+ */
+enum spanheap_verdict {
+	SPANHEAP_KEEP,
+	SPANHEAP_FREE,
+};
+
+/**
+ * struct spanheap_client_ops - callbacks of a client that is swept
+ * @sweep: says whether the unswept span at addr (nr_pages pages) is still
+ *	live. Called once per span and generation, in process context, with no
+ *	heap lock held; it may sleep, allocate and free.
+ * @collect: asks the client to find out what is live and to begin a new cycle
+ *	with spanheap_cycle_begin(). Process context, may sleep.
+ *
+ * Both are optional. The priv argument is &spanheap_client_attr.priv.
+ */
+struct spanheap_client_ops {
+	enum spanheap_verdict (*sweep)(void *addr, size_t nr_pages, void *priv);
+	void (*collect)(void *priv);
+};
+
+/**
+ * define SPANHEAP_SKIP_INIT - client flag: hand out uncleared pages
+ *
+ * A client that trusts itself takes pages as they are, even where the system
+ * booted with init_on_alloc=1. __GFP_ZERO is still honoured.
+ */
+#define SPANHEAP_SKIP_INIT	0x1u
+
+/** define SPANHEAP_NAME_MAX - longest client name in bytes, without the NUL */
+#define SPANHEAP_NAME_MAX	63
+
+/**
+ * struct spanheap_client_attr - how a client introduces itself
+ * @name: name of its directory in /sys/kernel/spanheap/clients; unique, not
+ *	empty, at most SPANHEAP_NAME_MAX bytes, no slash, not "." or ".."
+ * @limit_bytes: most bytes it may have in use at once, 0 for no limit
+ * @flags: 0 or SPANHEAP_SKIP_INIT
+ * @ops: callbacks, or NULL
+ * @priv: passed to the callbacks
+ */
+struct spanheap_client_attr {
+	const char *name;
+	u64 limit_bytes;
+	unsigned int flags;
+	const struct spanheap_client_ops *ops;
+	void *priv;
+};
+
+/**
+ * struct spanheap_stats - the heap's counters, as in /sys/kernel/spanheap
+ * @arena_bytes: address space reserved
+ * @sys_bytes: address space grown into; inuse_bytes + idle_bytes
+ * @inuse_bytes: in spans that clients hold
+ * @idle_bytes: in free spans, cached ones included
+ * @released_bytes: idle and without physical memory
+ * @resident_bytes: backed by physical memory; sys_bytes - released_bytes
+ * @cached_bytes: idle and in a per-CPU cache
+ * @objects: objects in use (a span counts as nr_pages * PAGE_SIZE / obj_size)
+ * @spans: spans in use
+ * @span_meta_bytes: memory of span records
+ * @other_meta_bytes: memory of the span map and everything else
+ * @allocs: successful allocations
+ * @frees: frees
+ * @failed_allocs: refused or failed allocations
+ * @invalid_frees: frees of what was not an allocated span
+ * @grows: times the heap grew
+ * @scavenge_passes: passes of the scavenger over the idle spans
+ * @scavenged_bytes: given back to the system so far
+ * @tlb_flushes: flushes of all CPUs' TLBs, one per batch released
+ * @largest_free_pages: length of the longest free span, in pages
+ * @orphan_bytes: in use by clients that have unregistered
+ * @zeroed_bytes: cleared for __GFP_ZERO or init_on_alloc
+ * @zero_skipped_bytes: not cleared, because known to be zero
+ */
+struct spanheap_stats {
+	u64 arena_bytes;
+	u64 sys_bytes;
+	u64 inuse_bytes;
+	u64 idle_bytes;
+	u64 released_bytes;
+	u64 resident_bytes;
+	u64 cached_bytes;
+	u64 objects;
+	u64 spans;
+	u64 span_meta_bytes;
+	u64 other_meta_bytes;
+	u64 allocs;
+	u64 frees;
+	u64 failed_allocs;
+	u64 invalid_frees;
+	u64 grows;
+	u64 scavenge_passes;
+	u64 scavenged_bytes;
+	u64 tlb_flushes;
+	u64 largest_free_pages;
+	u64 orphan_bytes;
+	u64 zeroed_bytes;
+	u64 zero_skipped_bytes;
+};
+
+struct spanheap_client *
+spanheap_client_register(const struct spanheap_client_attr *attr);
+void spanheap_client_unregister(struct spanheap_client *client);
+
+void *spanheap_alloc(struct spanheap_client *client, size_t nr_pages,
+		     gfp_t gfp) __malloc;
+void *spanheap_alloc_aligned(struct spanheap_client *client, size_t nr_pages,
+			     unsigned int align_shift, gfp_t gfp) __malloc;
+void *spanheap_alloc_objects(struct spanheap_client *client, size_t nr_pages,
+			     size_t obj_size, gfp_t gfp) __malloc;
+void spanheap_free(const void *addr);
+bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp);
+
+size_t spanheap_nr_pages(const void *addr);
+void *spanheap_base(const void *addr);
+void *spanheap_object(const void *addr);
+struct spanheap_client *spanheap_owner(const void *addr);
+
+void spanheap_release_memory(void);
+void spanheap_get_stats(struct spanheap_stats *stats);
+
+void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
+			  size_t nr_pages, gfp_t gfp);
+
+DEFINE_FREE(spanheap, void *, if (_T) spanheap_free(_T))
+
+#endif /* _LINUX_SPANHEAP_H */

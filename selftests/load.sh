@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Loading, unloading, parameters.
+. /lib.sh
+cycle() {
+	i=0
+	while [ $i -lt "$1" ]; do
+		insmod /spanheap.ko arena_mb=64 || return 1
+		check_ok || return 1
+		run process || return 1
+		rmmod spanheap || return 1
+		i=$((i + 1))
+	done
+}
+leak() {
+	cycle 5 || return 1
+	echo 3 >/proc/sys/vm/drop_caches; before=$(mem_free)
+	cycle 50 || return 1
+	echo 3 >/proc/sys/vm/drop_caches; after=$(mem_free)
+	echo "MemFree before $before kB, after $after kB"
+	# 50 leaked arenas would be 50 x 128 KiB of page tables alone
+	[ $((before - after)) -lt 2048 ]
+}
+t "50 load/unload cycles leak nothing" leak
+t "nothing is left after unload" sh -c '. /lib.sh; ! ls -d /sys/kernel/spanheap /sys/kernel/debug/spanheap && ! ps | grep "[s]panheap_scav" && ! grep spanheap /proc/vmallocinfo'
+t "arena_mb=0 is refused" refused insmod /spanheap.ko arena_mb=0
+t "an absurd arena_mb is refused" refused insmod /spanheap.ko arena_mb=99999999999
+t "an overflowing arena_mb is refused" refused insmod /spanheap.ko arena_mb=18446744073709551616
+t "a negative arena_mb is refused" refused insmod /spanheap.ko arena_mb=-1
+t "a non-numeric knob is refused" refused insmod /spanheap.ko scavenge_age_ms=soon
+big() { insmod /spanheap.ko arena_mb=1000000 && check_ok && run process && rmmod spanheap; }
+t "arena_mb above RAM is capped and works" big
+default() { insmod /spanheap.ko && a=$(val arena_bytes) && rmmod spanheap && [ "$a" -gt 67108864 ]; }
+t "the default arena is a quarter of RAM" default
+done_testing

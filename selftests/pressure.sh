@@ -1,0 +1,21 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# A small guest whose memory another consumer takes while the heap idles.
+# vm: --mem 256
+. /lib.sh
+insmod /spanheap.ko arena_mb=96
+pressure() {
+	run idle pages=20480 || return 1	# 80 MiB idle and backed
+	echo "idle $(val idle_bytes), released $(val released_bytes), free $(mem_free) kB"
+	mount -t tmpfs -o size=200m none /mnt
+	want=$(( $(mem_free) / 1024 + 40 ))	# cannot fit without the heap's pages
+	dd if=/dev/zero of=/mnt/x bs=1M count=$want || return 1
+	echo "after $want MiB: released $(val released_bytes)"
+	[ "$(val released_bytes)" -gt 20000000 ] && check_ok
+}
+t "idle pages go back under memory pressure" pressure
+t "no process was killed" sh -c '! dmesg | grep -i "out of memory"'
+umount /mnt
+t "the heap works on after that" run process
+t "and unloads" rmmod spanheap
+done_testing

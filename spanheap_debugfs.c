@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /sys/kernel/debug/spanheap: spans, free, check. No logic here.
+ */
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+
+#include "spanheap_internal.h"
+
+static struct dentry *dir;
+
+/* One span as it was: a reader holds no lock while it prints */
+struct spans_iter {
+	struct span span;
+	char name[SPANHEAP_NAME_MAX + 1];
+};
+
+/* The position in the file is a page index: spans may come and go meanwhile */
+static void *spans_start(struct seq_file *m, loff_t *pos)
+{
+	struct spanheap *h = spanheap_heap;
+	struct spans_iter *it = m->private;
+	unsigned long flags;
+	struct span *s;
+
+	if (*pos >= U32_MAX)
+		return NULL;
+	spin_lock_irqsave(&h->lock, flags);
+	s = __spanheap_next(h, *pos);
+	if (s) {
+		it->span = *s;
+		strscpy(it->name, s->client ? s->client->name : "-",
+			sizeof(it->name));
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return s ? it : NULL;
+}
+
+static void *spans_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct spans_iter *it = v;
+
+	*pos = span_end(&it->span);
+	return spans_start(m, pos);
+}
+
+static void spans_stop(struct seq_file *m, void *v)
+{
+}
+
+/* page pages state released_pages idle_ms client caller */
+static int spans_show(struct seq_file *m, void *v)
+{
+	static const char * const names[] = {
+		[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_TAKEN] = "busy",
+		[SPAN_INUSE] = "inuse", [SPAN_RELEASING] = "releasing",
+	};
+	struct spans_iter *it = v;
+	struct span *s = &it->span;
+	bool free = s->state == SPAN_FREE;
+
+	seq_printf(m, "%u %u %s %u %u %s %pS\n", s->start, s->nr_pages,
+		   names[s->state], free ? s->nr_released : 0,
+		   free ? jiffies_to_msecs(spanheap_heap->clock() - s->stamp) : 0,
+		   it->name, (void *)s->caller);
+	return 0;
+}
+
+static const struct seq_operations spans_sops = {
+	.start = spans_start,
+	.next = spans_next,
+	.stop = spans_stop,
+	.show = spans_show,
+};
+
+static int spans_open(struct inode *inode, struct file *file)
+{
+	return seq_open_private(file, &spans_sops, sizeof(struct spans_iter));
+}
+
+static const struct file_operations spans_fops = {
+	.owner = THIS_MODULE,
+	.open = spans_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = seq_release_private,
+};
+
+/* Free spans by size: pages, how many spans. One lock hold per size. */
+static int free_show(struct seq_file *m, void *v)
+{
+	struct spanheap *h = spanheap_heap;
+	u32 i, n, small = 0, large, largest;
+	struct list_head *pos;
+	unsigned long flags;
+
+	for (i = 1; i < SMALL_PAGES; i++) {
+		n = 0;
+		spin_lock_irqsave(&h->lock, flags);
+		list_for_each(pos, &h->small[i])
+			n++;
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (n)
+			seq_printf(m, "%u %u\n", i, n);
+		small += n;
+	}
+	spin_lock_irqsave(&h->lock, flags);
+	large = h->nr_free > small ? h->nr_free - small : 0;
+	largest = __spanheap_largest_free(h);
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (large)
+		seq_printf(m, "%u+ %u largest %u\n", SMALL_PAGES, large, largest);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(free);
+
+static int check_show(struct seq_file *m, void *v)
+{
+	char why[128];
+
+	if (spanheap_heap_check(spanheap_heap, why, sizeof(why)))
+		seq_printf(m, "%s\n", why);
+	else
+		seq_puts(m, "ok\n");
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(check);
+
+void spanheap_debugfs_init(struct spanheap *h)
+{
+	dir = debugfs_create_dir("spanheap", NULL);
+	debugfs_create_file("spans", 0400, dir, NULL, &spans_fops);
+	debugfs_create_file("free", 0400, dir, NULL, &free_fops);
+	debugfs_create_file("check", 0400, dir, NULL, &check_fops);
+}
+
+void spanheap_debugfs_exit(void)
+{
+	debugfs_remove(dir);
+}

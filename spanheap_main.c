@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Module life, parameters, clients, and the exported functions.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/device.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/spanheap.h>
+
+#include "spanheap_internal.h"
+
+#define LEAKS_SHOWN	10
+#define WALK_BATCH	64	/* spans looked at per hold of the heap lock */
+
+struct spanheap *spanheap_heap;
+
+/* ---- parameters ---- */
+
+static unsigned long arena_mb;
+static bool arena_mb_given;
+
+static int set_arena_mb(const char *val, const struct kernel_param *kp)
+{
+	arena_mb_given = true;
+	return param_set_ulong(val, kp);
+}
+
+static const struct kernel_param_ops arena_mb_ops = {
+	.set = set_arena_mb,
+	.get = param_get_ulong,
+};
+
+module_param_cb(arena_mb, &arena_mb_ops, &arena_mb, 0444);
+MODULE_PARM_DESC(arena_mb, "address space to reserve, in MiB (default: a quarter of RAM)");
+module_param_cb(scavenge_age_ms, &spanheap_ms_ops, &spanheap_scavenge_age_ms, 0644);
+MODULE_PARM_DESC(scavenge_age_ms, "release spans idle for so long (default 300000)");
+module_param_cb(scavenge_period_ms, &spanheap_ms_ops, &spanheap_scavenge_period_ms, 0644);
+MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (default 60000)");
+module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
+MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
+module_param_named(trace, spanheap_trace, bool, 0644);
+MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
+
+/* ---- clients ---- */
+
+static int check_name(const char *name)
+{
+	if (!name || !*name || strnlen(name, SPANHEAP_NAME_MAX + 1) > SPANHEAP_NAME_MAX)
+		return -EINVAL;
+	if (strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	return 0;
+}
+
+static bool name_taken(struct spanheap *h, const char *name)
+{
+	struct spanheap_client *c;
+
+	list_for_each_entry(c, &h->clients, list)
+		if (!strcmp(c->name, name))
+			return true;
+	return false;
+}
+
+struct spanheap_client *
+spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *attr)
+{
+	struct spanheap_client *c;
+	int err;
+
+	if (!attr || check_name(attr->name) || attr->flags & ~SPANHEAP_SKIP_INIT)
+		return ERR_PTR(-EINVAL);
+	c = kzalloc(sizeof(*c), GFP_KERNEL);
+	if (!c)
+		return ERR_PTR(-ENOMEM);
+	c->heap = h;
+	strscpy(c->name, attr->name, sizeof(c->name));
+	c->flags = attr->flags;
+	c->ops = attr->ops;
+	c->priv = attr->priv;
+	/* a limit below one page allows nothing, not everything */
+	c->limit_pages = attr->limit_bytes ? max(attr->limit_bytes >> PAGE_SHIFT, 1ULL) : 0;
+	c->last_collect = h->clock();
+	init_completion(&c->released);
+
+	mutex_lock(&h->clients_lock);
+	err = name_taken(h, c->name) ? -EEXIST : spanheap_sysfs_add_client(c);
+	if (!err)
+		list_add_tail(&c->list, &h->clients);
+	mutex_unlock(&h->clients_lock);
+	if (err) {
+		kfree(c);
+		return ERR_PTR(err);
+	}
+	return c;
+}
+
+/* One batch of the walk over c's spans: re-points them, tells of the first ten */
+static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
+			unsigned int *shown)
+{
+	struct span leaks[LEAKS_SHOWN], *s;
+	unsigned int i, n = 0, seen = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&h->lock, flags);
+	while (seen++ < WALK_BATCH && (s = __spanheap_next(h, idx))) {
+		idx = span_end(s);
+		if (s->client != c)
+			continue;
+		if (*shown + n < LEAKS_SHOWN)
+			leaks[n++] = *s;
+		c->inuse_pages -= s->nr_pages;
+		h->orphan->inuse_pages += s->nr_pages;
+		if (s->state == SPAN_INUSE) {
+			c->spans--;
+			h->orphan->spans++;
+		}
+		WRITE_ONCE(s->client, h->orphan);
+	}
+	if (seen <= WALK_BATCH)
+		idx = U32_MAX;	/* that was the last */
+	spin_unlock_irqrestore(&h->lock, flags);
+	for (i = 0; i < n; i++)
+		pr_warn("  %p, %u pages, allocated by %pS\n",
+			span_addr(h, &leaks[i]), leaks[i].nr_pages,
+			(void *)leaks[i].caller);
+	*shown += n;
+	return idx;
+}
+
+void spanheap_heap_unregister(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+	unsigned int shown = 0;
+	unsigned long flags;
+	u64 spans, pages;
+	u32 idx = 0;
+
+	if (WARN_ONCE(READ_ONCE(h->collector) == current,
+		      "spanheap: unregistering from within a collect callback\n"))
+		return;
+	mutex_lock(&h->clients_lock);
+	list_del(&c->list);
+	mutex_unlock(&h->clients_lock);
+	spanheap_sysfs_del_client(c);
+
+	spin_lock_irqsave(&h->lock, flags);
+	spans = c->spans;
+	pages = c->inuse_pages;
+	if (pages && !h->pinned) {
+		/* Orphans live in this module's arena until they are freed */
+		__module_get(THIS_MODULE);
+		h->pinned = true;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (pages) {
+		WARN(1, "spanheap: client %s is gone and leaves %llu spans, %llu pages\n",
+		     c->name, spans, pages);
+		while (idx != U32_MAX) {
+			idx = orphan_batch(h, c, idx, &shown);
+			cond_resched();
+		}
+	}
+	kfree(c);
+}
+
+/**
+ * spanheap_client_register() - introduce a user of the heap
+ * @attr: its name, limit, flags and callbacks; may be freed after the call
+ *
+ * The client appears in /sys/kernel/spanheap/clients/. What it allocates is
+ * accounted to it and refused beyond its limit.
+ *
+ * Context: Process context. May sleep.
+ * Return: the client, or ERR_PTR: -EINVAL for a bad name or flag, -EEXIST for a
+ * name in use, -ENOMEM.
+ */
+struct spanheap_client *
+spanheap_client_register(const struct spanheap_client_attr *attr)
+{
+	if (!spanheap_heap)
+		return ERR_PTR(-ENODEV);
+	return spanheap_heap_register(spanheap_heap, attr);
+}
+EXPORT_SYMBOL_GPL(spanheap_client_register);
+
+/**
+ * spanheap_client_unregister() - end a client
+ * @client: from spanheap_client_register(); NULL and ERR_PTR are ignored
+ *
+ * Spans it has not freed are reported (the first ten with address, pages and
+ * allocating call site) and stay allocated as orphans; they may still be freed,
+ * and the module cannot be unloaded before they are.
+ *
+ * Context: Process context. May sleep. Not from a callback.
+ */
+void spanheap_client_unregister(struct spanheap_client *client)
+{
+	if (!IS_ERR_OR_NULL(client))
+		spanheap_heap_unregister(client);
+}
+EXPORT_SYMBOL_GPL(spanheap_client_unregister);
+
+/* ---- allocation and free ---- */
+
+static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
+		      unsigned int align_shift, size_t obj_size, gfp_t gfp,
+		      unsigned long caller)
+{
+	if (!spanheap_heap || IS_ERR(client))
+		return NULL;
+	return spanheap_heap_alloc(spanheap_heap, client, nr_pages, align_shift,
+				   obj_size, gfp, caller);
+}
+
+/**
+ * spanheap_alloc() - allocate a span of pages
+ * @client: who pays, or NULL for an anonymous allocation
+ * @nr_pages: length in pages, at least 1
+ * @gfp: GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT or GFP_ATOMIC, with
+ *	__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_RETRY_MAYFAIL; any other
+ *	flag is warned about once and refused
+ *
+ * The span is contiguous in vmalloc space and backed by order-0 pages. Best fit:
+ * the smallest free span that is large enough, lowest address on a tie among
+ * spans of 256 pages or more (page heap of the Go 1.3 runtime).
+ *
+ * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave).
+ * Return: the page-aligned address, or NULL.
+ */
+void *spanheap_alloc(struct spanheap_client *client, size_t nr_pages, gfp_t gfp)
+{
+	return do_alloc(client, nr_pages, 0, 0, gfp, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_alloc);
+
+/**
+ * spanheap_alloc_aligned() - allocate a span at an aligned virtual address
+ * @client: who pays, or NULL
+ * @nr_pages: length in pages, at least 1
+ * @align_shift: log2 of the alignment in bytes, for example PMD_SHIFT
+ * @gfp: as for spanheap_alloc()
+ *
+ * Context: As spanheap_alloc().
+ * Return: the address, or NULL.
+ */
+void *spanheap_alloc_aligned(struct spanheap_client *client, size_t nr_pages,
+			     unsigned int align_shift, gfp_t gfp)
+{
+	return do_alloc(client, nr_pages, align_shift, 0, gfp, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_alloc_aligned);
+
+/**
+ * spanheap_alloc_objects() - allocate a span that holds objects of one size
+ * @client: who pays, or NULL
+ * @nr_pages: length in pages, at least 1
+ * @obj_size: size of an object in bytes, at most the span's
+ * @gfp: as for spanheap_alloc()
+ *
+ * spanheap_object() then finds the object that holds an interior address.
+ *
+ * Context: As spanheap_alloc().
+ * Return: the address, or NULL.
+ */
+void *spanheap_alloc_objects(struct spanheap_client *client, size_t nr_pages,
+			     size_t obj_size, gfp_t gfp)
+{
+	return do_alloc(client, nr_pages, 0, obj_size, gfp, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_alloc_objects);
+
+/**
+ * spanheap_free() - free a span
+ * @addr: what an allocation returned, or NULL
+ *
+ * Anything else is counted in invalid_frees, reported once per call site and
+ * changes nothing.
+ *
+ * Context: Any but NMI. Takes the heap lock (irqsave). Never allocates for the
+ * free itself, never fails.
+ */
+void spanheap_free(const void *addr)
+{
+	if (spanheap_heap)
+		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_free);
+
+/**
+ * spanheap_resize() - change the length of a span in place
+ * @addr: start of an in-use span
+ * @nr_pages: new length in pages, at least 1
+ * @gfp: as for spanheap_alloc()
+ *
+ * Context: As spanheap_alloc(). The caller must not free the span meanwhile.
+ * Return: true, or false with nothing changed.
+ */
+bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp)
+{
+	return spanheap_heap && spanheap_heap_resize(spanheap_heap, addr, nr_pages,
+						     gfp, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_resize);
+
+/* ---- look-up ---- */
+
+static bool find(const void *addr, struct span *s)
+{
+	return spanheap_heap && spanheap_heap_lookup(spanheap_heap, addr, s);
+}
+
+/**
+ * spanheap_nr_pages() - length of the span that holds an address
+ * @addr: any address
+ *
+ * Context: Any. Takes no lock; constant time.
+ * Return: pages of the in-use span holding @addr, else 0.
+ */
+size_t spanheap_nr_pages(const void *addr)
+{
+	struct span s;
+
+	return find(addr, &s) ? s.nr_pages : 0;
+}
+EXPORT_SYMBOL_GPL(spanheap_nr_pages);
+
+/**
+ * spanheap_base() - start of the span that holds an address
+ * @addr: any address
+ *
+ * Context: Any. Takes no lock; constant time.
+ * Return: start of the in-use span holding @addr, else NULL.
+ */
+void *spanheap_base(const void *addr)
+{
+	struct span s;
+
+	return find(addr, &s) ? span_addr(spanheap_heap, &s) : NULL;
+}
+EXPORT_SYMBOL_GPL(spanheap_base);
+
+/**
+ * spanheap_object() - start of the object that holds an address
+ * @addr: any address
+ *
+ * Context: Any. Takes no lock; constant time.
+ * Return: start of the object (of the span, if it is not one of objects), or
+ * NULL: @addr is in no in-use span or behind its last object.
+ */
+void *spanheap_object(const void *addr)
+{
+	struct span s;
+	void *base;
+	u64 off;
+
+	if (!find(addr, &s))
+		return NULL;
+	base = span_addr(spanheap_heap, &s);
+	if (!s.obj_size)
+		return base;
+	off = rounddown((u64)(addr - base), s.obj_size);
+	if (off + s.obj_size > (u64)s.nr_pages << PAGE_SHIFT)
+		return NULL;
+	return base + off;
+}
+EXPORT_SYMBOL_GPL(spanheap_object);
+
+/**
+ * spanheap_owner() - client of the span that holds an address
+ * @addr: any address
+ *
+ * Context: Any. Takes no lock; constant time.
+ * Return: the client; NULL for an anonymous or orphaned span, or for none.
+ */
+struct spanheap_client *spanheap_owner(const void *addr)
+{
+	struct span s;
+
+	if (!find(addr, &s) || s.client == spanheap_heap->anon ||
+	    s.client == spanheap_heap->orphan)
+		return NULL;
+	return s.client;
+}
+EXPORT_SYMBOL_GPL(spanheap_owner);
+
+/* ---- the whole heap ---- */
+
+/**
+ * spanheap_release_memory() - collect, then give all idle pages back now
+ *
+ * Context: Process context, interrupts enabled. May sleep. Not from a callback.
+ */
+void spanheap_release_memory(void)
+{
+	if (spanheap_heap)
+		spanheap_release_all(spanheap_heap);
+}
+EXPORT_SYMBOL_GPL(spanheap_release_memory);
+
+/**
+ * spanheap_get_stats() - read the heap's counters
+ * @stats: where they go; consistent with each other
+ *
+ * Context: Any but NMI. Takes the heap lock (irqsave).
+ */
+void spanheap_get_stats(struct spanheap_stats *stats)
+{
+	if (spanheap_heap)
+		spanheap_heap_stats(spanheap_heap, stats);
+	else
+		memset(stats, 0, sizeof(*stats));
+}
+EXPORT_SYMBOL_GPL(spanheap_get_stats);
+
+static void devm_release(struct device *dev, void *res)
+{
+	spanheap_free(*(void **)res);
+}
+
+/**
+ * devm_spanheap_alloc() - allocate a span that is freed with a device
+ * @dev: the device
+ * @client: who pays, or NULL
+ * @nr_pages: length in pages, at least 1
+ * @gfp: as for spanheap_alloc()
+ *
+ * Context: Process context.
+ * Return: the address, or NULL.
+ */
+void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
+			  size_t nr_pages, gfp_t gfp)
+{
+	void **res = devres_alloc(devm_release, sizeof(*res), gfp & ~__GFP_ZERO);
+
+	if (!res)
+		return NULL;
+	*res = do_alloc(client, nr_pages, 0, 0, gfp, _RET_IP_);
+	if (!*res) {
+		devres_free(res);
+		return NULL;
+	}
+	devres_add(dev, res);
+	return *res;
+}
+EXPORT_SYMBOL_GPL(devm_spanheap_alloc);
+
+/* ---- module life ---- */
+
+static unsigned long heap_clock(void)
+{
+	return jiffies;
+}
+
+/* Pages to reserve, or 0 for a size that cannot be meant */
+static unsigned long arena_pages(void)
+{
+	unsigned long ram = totalram_pages(), pages;
+
+	if (!arena_mb_given)
+		return ram / 4;
+	if (!arena_mb || arena_mb > S32_MAX >> (20 - PAGE_SHIFT))
+		return 0;
+	pages = arena_mb << (20 - PAGE_SHIFT);
+	if (pages <= ram)
+		return pages;
+	pr_warn("arena_mb=%lu is more than the machine has, using %lu\n",
+		arena_mb, ram >> (20 - PAGE_SHIFT));
+	return ram;
+}
+
+static int __init spanheap_init(void)
+{
+	unsigned long pages = arena_pages();
+	struct spanheap *h;
+	int err;
+
+	if (!pages) {
+		pr_err("arena_mb must be between 1 and %d\n",
+		       S32_MAX >> (20 - PAGE_SHIFT));
+		return -EINVAL;
+	}
+	err = spanheap_span_cache_create();
+	if (err)
+		return err;
+	h = spanheap_heap_create(&spanheap_arena_ops, pages, heap_clock);
+	if (IS_ERR(h)) {
+		err = PTR_ERR(h);
+		goto out_cache;
+	}
+	spanheap_heap = h;
+	arena_mb = pages >> (20 - PAGE_SHIFT);
+	err = spanheap_sysfs_init(h);
+	if (err)
+		goto out_heap;
+	err = spanheap_scav_start(h);
+	if (err)
+		goto out_sysfs;
+	spanheap_debugfs_init(h);
+	pr_info("%lu MiB of %s reserved\n", arena_mb, h->ops->name);
+	return 0;
+
+out_sysfs:
+	spanheap_sysfs_exit();
+out_heap:
+	spanheap_heap = NULL;
+	spanheap_heap_destroy(h);
+out_cache:
+	spanheap_span_cache_destroy();
+	return err;
+}
+
+static void __exit spanheap_exit(void)
+{
+	struct spanheap *h = spanheap_heap;
+
+	spanheap_debugfs_exit();
+	spanheap_scav_stop();
+	spanheap_sysfs_exit();
+	spanheap_heap = NULL;
+	spanheap_heap_destroy(h);
+	spanheap_span_cache_destroy();
+}
+
+module_init(spanheap_init);
+module_exit(spanheap_exit);
+
+MODULE_DESCRIPTION("Page-span allocator that gives idle memory back");
+MODULE_AUTHOR("The spanheap authors");
+MODULE_LICENSE("GPL");

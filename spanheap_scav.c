@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Giving idle pages back: the scavenger kthread, the shrinker, release-now.
+ *
+ * A releaser isolates the oldest idle spans, unmaps their pages without the heap
+ * lock, flushes all TLBs once for the batch, frees the pages and puts the spans
+ * back. It allocates nothing, so it may run inside reclaim.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+#include <compat/spanheap_compat.h>
+#include <trace/events/spanheap.h>
+
+#include "spanheap_internal.h"
+
+unsigned int spanheap_scavenge_age_ms = 300000;
+unsigned int spanheap_scavenge_period_ms = 60000;
+unsigned int spanheap_force_cycle_ms = 120000;
+bool spanheap_trace;
+
+static struct task_struct *scav_task;
+static DECLARE_WAIT_QUEUE_HEAD(scav_wait);
+static bool scav_kicked;
+static struct shrinker *shrinker;
+
+/* Isolate up to want backed pages of spans idle for age; oldest first */
+static u32 isolate_batch(struct spanheap *h, unsigned long age, u32 want,
+			 struct list_head *batch)
+{
+	unsigned long flags, now = h->clock();
+	u32 n = 0, backed, cut;
+	struct span *s;
+
+	spin_lock_irqsave(&h->lock, flags);
+	while (n < want && h->nr_releasing < BATCH_SPANS) {
+		s = list_first_entry_or_null(&h->lru, struct span, lru);
+		if (!s || (age && time_before(now, s->stamp + age)))
+			break;
+		backed = s->nr_pages - s->nr_released;
+		if (backed > want - n) {
+			/* The reserve: __take() leaves a record for this split */
+			if (!h->nr_spare)
+				break;
+			cut = spanheap_next_backed(h, s->start, span_end(s), true) -
+			      s->start + want - n;
+			if (cut < s->nr_pages)
+				__spanheap_split(h, s, cut);
+			backed = s->nr_pages - s->nr_released;
+		}
+		__spanheap_isolate(h, s, SPAN_RELEASING);
+		list_add_tail(&s->lru, batch);
+		h->nr_releasing++;
+		n += backed;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return n;
+}
+
+/* Unmap, flush once, free. The batch's pages are nobody else's. */
+static void unback_batch(struct spanheap *h, struct list_head *batch)
+{
+	u32 n = 0, lo = U32_MAX, hi = 0, i, to, end, got;
+	struct span *s;
+
+	list_for_each_entry(s, batch, lru) {
+		end = span_end(s);
+		for (i = s->start; i < end; i = to) {
+			i = spanheap_next_backed(h, i, end, true);
+			to = spanheap_next_backed(h, i, end, false);
+			if (i == end)
+				break;
+			got = h->ops->unback(h, i, to - i, h->release_pages + n);
+			spanheap_mark_backed(h, i, got, false);
+			n += got;
+		}
+		lo = min(lo, s->start);
+		hi = max(hi, end);
+	}
+	h->ops->flush(h, lo, hi);
+	while (n)
+		__free_page(h->release_pages[--n]);
+}
+
+static u32 release_batch(struct spanheap *h, unsigned long age, u32 want)
+{
+	u32 n, nr_spans = 0, released;
+	struct span *s, *next;
+	unsigned long flags;
+	LIST_HEAD(batch);
+
+	lockdep_assert_held(&h->release_lock);
+	n = isolate_batch(h, age, min(want, BATCH_PAGES), &batch);
+	if (list_empty(&batch))
+		return 0;
+	unback_batch(h, &batch);
+
+	spin_lock_irqsave(&h->lock, flags);
+	list_for_each_entry_safe(s, next, &batch, lru) {
+		list_del_init(&s->lru);
+		released = s->nr_pages - s->nr_released;
+		h->released_pages += released;
+		h->scavenged_pages += released;
+		s->nr_released = s->nr_pages;
+		__spanheap_put(h, s);
+		h->nr_releasing--;
+		nr_spans++;
+	}
+	h->tlb_flushes++;
+	spin_unlock_irqrestore(&h->lock, flags);
+	trace_spanheap_release(n, nr_spans);
+	return n;
+}
+
+static u64 release_pages_locked(struct spanheap *h, unsigned long age, u64 max)
+{
+	u64 total = 0;
+	u32 n;
+
+	while (total < max) {
+		n = release_batch(h, age, min_t(u64, max - total, BATCH_PAGES));
+		if (!n)
+			break;
+		total += n;
+		cond_resched();
+	}
+	return total;
+}
+
+/* Release pages idle for at least age ticks, at most max. Returns how many. */
+u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
+{
+	unsigned long flags;
+	u64 n;
+
+	mutex_lock(&h->release_lock);
+	n = release_pages_locked(h, age, max_pages);
+	mutex_unlock(&h->release_lock);
+	spanheap_trim_records(h);
+
+	spin_lock_irqsave(&h->lock, flags);
+	h->scavenge_passes++;
+	spin_unlock_irqrestore(&h->lock, flags);
+	trace_spanheap_scavenge(n, age);
+	return n;
+}
+
+/*
+ * Ask the clients whose last collection is min_age ticks old to find out what is
+ * live. A callback that comes back here is refused: it would wait for itself.
+ */
+void spanheap_collect(struct spanheap *h, unsigned long min_age)
+{
+	struct spanheap_client *c;
+
+	if (WARN_ONCE(READ_ONCE(h->collector) == current,
+		      "spanheap: release from within a collect callback\n"))
+		return;
+	mutex_lock(&h->clients_lock);
+	WRITE_ONCE(h->collector, current);
+	list_for_each_entry(c, &h->clients, list) {
+		if (!c->ops || !c->ops->collect)
+			continue;
+		if (min_age && time_before(h->clock(), c->last_collect + min_age))
+			continue;
+		c->last_collect = h->clock();
+		c->ops->collect(c->priv);
+	}
+	WRITE_ONCE(h->collector, NULL);
+	mutex_unlock(&h->clients_lock);
+}
+
+void spanheap_release_all(struct spanheap *h)
+{
+	spanheap_collect(h, 0);
+	spanheap_scavenge(h, 0, U64_MAX);
+}
+
+static void trace_pass(struct spanheap *h, u64 released)
+{
+	struct spanheap_stats st;
+
+	spanheap_heap_stats(h, &st);
+	pr_info("scavenged %llu KiB: in use %llu, idle %llu, released %llu, resident %llu KiB\n",
+		released << (PAGE_SHIFT - 10), st.inuse_bytes >> 10,
+		st.idle_bytes >> 10, st.released_bytes >> 10,
+		st.resident_bytes >> 10);
+}
+
+static int scav_thread(void *data)
+{
+	struct spanheap *h = data;
+	u64 n;
+
+	while (!kthread_should_stop()) {
+		unsigned int ms = READ_ONCE(spanheap_scavenge_period_ms);
+
+		wait_event_interruptible_timeout(scav_wait,
+						 kthread_should_stop() ||
+						 READ_ONCE(scav_kicked),
+						 msecs_to_jiffies(ms));
+		if (kthread_should_stop())
+			break;
+		if (xchg(&scav_kicked, false))
+			continue;	/* a knob changed: wait anew */
+		spanheap_collect(h, msecs_to_jiffies(READ_ONCE(spanheap_force_cycle_ms)));
+		ms = READ_ONCE(spanheap_scavenge_age_ms);
+		n = spanheap_scavenge(h, msecs_to_jiffies(ms), U64_MAX);
+		if (READ_ONCE(spanheap_trace))
+			trace_pass(h, n);
+	}
+	return 0;
+}
+
+void spanheap_scav_kick(void)
+{
+	WRITE_ONCE(scav_kicked, true);
+	wake_up(&scav_wait);
+}
+
+/* Milliseconds, as a module parameter or a sysfs file: a plain number > 0 */
+static int set_ms(const char *val, const struct kernel_param *kp)
+{
+	unsigned int ms;
+	int err = kstrtouint(val, 0, &ms);
+
+	if (err)
+		return err;
+	if (!ms && kp->arg != &spanheap_scavenge_age_ms)
+		return -EINVAL;
+	WRITE_ONCE(*(unsigned int *)kp->arg, ms);
+	spanheap_scav_kick();
+	return 0;
+}
+
+const struct kernel_param_ops spanheap_ms_ops = {
+	.set = set_ms,
+	.get = param_get_uint,
+};
+
+static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
+{
+	struct spanheap *h = spanheap_heap;
+	u64 n = READ_ONCE(h->used) - READ_ONCE(h->inuse_pages) -
+		READ_ONCE(h->released_pages);
+
+	/* Racy on purpose; a torn difference must not look like terabytes */
+	return (s64)n > 0 ? n : SHRINK_EMPTY;
+}
+
+static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
+{
+	struct spanheap *h = spanheap_heap;
+	u64 n;
+
+	if (!mutex_trylock(&h->release_lock))
+		return SHRINK_STOP;
+	n = release_pages_locked(h, 0, sc->nr_to_scan);
+	mutex_unlock(&h->release_lock);
+	return n ? n : SHRINK_STOP;
+}
+
+int spanheap_scav_start(struct spanheap *h)
+{
+	scav_task = kthread_run(scav_thread, h, "spanheap_scav");
+	if (IS_ERR(scav_task))
+		return PTR_ERR(scav_task);
+	shrinker = compat_shrinker_register(shrink_count, shrink_scan);
+	if (IS_ERR(shrinker)) {
+		kthread_stop(scav_task);
+		return PTR_ERR(shrinker);
+	}
+	return 0;
+}
+
+void spanheap_scav_stop(void)
+{
+	compat_shrinker_unregister(shrinker);
+	kthread_stop(scav_task);
+}

@@ -1,0 +1,1297 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The page heap: span map, free lists, best fit, split, coalesce, grow.
+ *
+ * One allocation, top to bottom: spanheap_heap_alloc() gets what records it may
+ * need, __take() finds or grows a free span and cuts it to size, back_span()
+ * gives its missing pages memory outside the lock, and __hand_out() publishes
+ * it. Descends from the page heap of the Go 1.3 runtime (mheap.c).
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <trace/events/spanheap.h>
+
+#include "spanheap_internal.h"
+
+#define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
+			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
+#define TAKE_RECORDS	3u	/* lead and tail of a split, a growth */
+#define SPARE_KEEP	64u	/* records a trim leaves */
+
+static struct kmem_cache *span_cache;
+
+/* What an allocation got before it took the lock */
+struct prep {
+	struct list_head records;
+	u32 nr_records;
+	struct map_leaf *leaves;
+	u32 nr_leaves;
+	u32 want_leaves;	/* set by __grow() when it lacks leaves */
+	bool exact;		/* grow by no more than asked for */
+};
+
+/* ---- records and leaves ---- */
+
+int spanheap_span_cache_create(void)
+{
+	span_cache = kmem_cache_create("spanheap_span", sizeof(struct span), 0,
+				       SLAB_TYPESAFE_BY_RCU | SLAB_ACCOUNT, NULL);
+	return span_cache ? 0 : -ENOMEM;
+}
+
+void spanheap_span_cache_destroy(void)
+{
+	kmem_cache_destroy(span_cache);
+}
+
+static void free_leaf(struct map_leaf *leaf)
+{
+	free_page((unsigned long)leaf->span);
+	kfree(leaf);
+}
+
+static struct map_leaf *new_leaf(gfp_t gfp)
+{
+	struct map_leaf *leaf = kzalloc(sizeof(*leaf), gfp);
+
+	if (!leaf)
+		return NULL;
+	/* 512 pointers are one page where pages are 4 KiB */
+	BUILD_BUG_ON(LEAF_PAGES * sizeof(struct span *) > PAGE_SIZE);
+	leaf->span = (struct span **)get_zeroed_page(gfp);
+	if (!leaf->span) {
+		kfree(leaf);
+		return NULL;
+	}
+	return leaf;
+}
+
+/* Called without the lock. A record and a leaf more than the caller lacks. */
+static bool prep_more(struct prep *p, u32 records, gfp_t gfp)
+{
+	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN;
+	while (p->nr_records < records) {
+		struct span *s = kmem_cache_alloc(span_cache, gfp);
+
+		if (!s)
+			return false;
+		/* A reader may still look at its former life: no memset */
+		WRITE_ONCE(s->state, SPAN_DEAD);
+		list_add(&s->list, &p->records);
+		p->nr_records++;
+	}
+	while (p->nr_leaves < p->want_leaves) {
+		struct map_leaf *leaf = new_leaf(gfp);
+
+		if (!leaf)
+			return false;
+		leaf->next = p->leaves;
+		p->leaves = leaf;
+		p->nr_leaves++;
+	}
+	return true;
+}
+
+static void prep_done(struct prep *p)
+{
+	while (p->leaves) {
+		struct map_leaf *leaf = p->leaves;
+
+		p->leaves = leaf->next;
+		free_leaf(leaf);
+	}
+}
+
+static void __absorb(struct spanheap *h, struct prep *p)
+{
+	list_splice_init(&p->records, &h->spare);
+	h->nr_spare += p->nr_records;
+	h->nr_records += p->nr_records;
+	p->nr_records = 0;
+}
+
+static struct span *__new_record(struct spanheap *h)
+{
+	struct span *s = list_first_entry(&h->spare, struct span, list);
+
+	list_del(&s->list);
+	h->nr_spare--;
+	return s;
+}
+
+static void __drop_record(struct spanheap *h, struct span *s)
+{
+	WRITE_ONCE(s->state, SPAN_DEAD);
+	list_add(&s->list, &h->spare);
+	h->nr_spare++;
+}
+
+/* Coalescing leaves records behind; a pass of the scavenger gives them back. */
+void spanheap_trim_records(struct spanheap *h)
+{
+	unsigned long flags;
+	struct span *s;
+
+	for (;;) {
+		spin_lock_irqsave(&h->lock, flags);
+		s = NULL;
+		if (h->nr_spare > SPARE_KEEP) {
+			s = __new_record(h);
+			h->nr_records--;
+		}
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (!s)
+			return;
+		kmem_cache_free(span_cache, s);
+	}
+}
+
+/* ---- the span map ---- */
+
+static struct span **map_slot(struct spanheap *h, u32 idx)
+{
+	return &h->map[idx >> LEAF_SHIFT]->span[idx & LEAF_MASK];
+}
+
+static void __map_set(struct spanheap *h, struct span *s)
+{
+	u32 last = span_end(s) - 1;
+
+	/* Pairs with the acquire in map_find(): fields before the pointer */
+	smp_store_release(map_slot(h, s->start), s);
+	smp_store_release(map_slot(h, last), s);
+	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
+	h->seq++;
+}
+
+static void __map_clear(struct spanheap *h, struct span *s)
+{
+	WRITE_ONCE(*map_slot(h, s->start), NULL);
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	__clear_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
+	h->seq++;
+}
+
+/* Leaves that begin inside an in-use span name it: one word per 2 MiB */
+static void __map_cover(struct spanheap *h, struct span *s)
+{
+	u32 i;
+
+	for (i = (s->start >> LEAF_SHIFT) + 1; i <= (span_end(s) - 1) >> LEAF_SHIFT; i++)
+		WRITE_ONCE(h->cover[i], s->start);
+}
+
+/* The record that may hold page idx; exact for an in-use span, else a guess */
+static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
+{
+	struct map_leaf *leaf;
+	u32 off = idx & LEAF_MASK;
+	unsigned long bit;
+
+	if (idx >= smp_load_acquire(&h->used))
+		return NULL;
+	leaf = h->map[idx >> LEAF_SHIFT];
+	bit = find_last_bit(leaf->starts, off + 1);
+	if (bit <= off)
+		*start = (idx & ~LEAF_MASK) | bit;
+	else
+		*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
+	return smp_load_acquire(map_slot(h, *start));
+}
+
+static bool addr_to_idx(const struct spanheap *h, const void *addr, u32 *idx)
+{
+	unsigned long off = (unsigned long)addr - (unsigned long)h->base;
+
+	if (off >> PAGE_SHIFT >= h->arena_pages)
+		return false;
+	*idx = off >> PAGE_SHIFT;
+	return true;
+}
+
+/*
+ * The in-use span that holds addr, copied; false when there is none. Takes no
+ * lock: a span cannot change under a caller who holds it, and a caller who does
+ * not hold it gets a span that was in use at some point of the call, or false.
+ */
+bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span *copy)
+{
+	bool found = false;
+	u32 idx, start;
+	struct span *s;
+
+	if (!addr_to_idx(h, addr, &idx))
+		return false;
+	rcu_read_lock();
+	s = map_find(h, idx, &start);
+	if (s && smp_load_acquire(&s->state) == SPAN_INUSE) {
+		copy->start = READ_ONCE(s->start);
+		copy->nr_pages = READ_ONCE(s->nr_pages);
+		copy->obj_size = READ_ONCE(s->obj_size);
+		copy->client = READ_ONCE(s->client);
+		copy->caller = READ_ONCE(s->caller);
+		smp_rmb();	/* pairs with the barrier in __spanheap_put() */
+		found = READ_ONCE(s->state) == SPAN_INUSE &&
+			READ_ONCE(*map_slot(h, start)) == s &&
+			copy->start == start && idx - start < copy->nr_pages;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* The first span that starts at or after page idx */
+struct span *__spanheap_next(struct spanheap *h, u32 idx)
+{
+	lockdep_assert_held(&h->lock);
+	while (idx < h->used) {
+		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
+		u32 bit = find_next_bit(leaf->starts, LEAF_PAGES, idx & LEAF_MASK);
+
+		if (bit < LEAF_PAGES)
+			return leaf->span[bit];
+		idx = (idx | LEAF_MASK) + 1;
+	}
+	return NULL;
+}
+
+/* The span that holds page idx, whatever its state */
+static struct span *__span_at(struct spanheap *h, u32 idx)
+{
+	while (idx < h->used) {
+		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
+		u32 off = idx & LEAF_MASK;
+		u32 bit = find_last_bit(leaf->starts, off + 1);
+
+		if (bit <= off)
+			return leaf->span[bit];
+		idx = (idx & ~LEAF_MASK) - 1;
+	}
+	return NULL;
+}
+
+/* First page of [idx, end) that is backed (or not), else end */
+u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
+{
+	while (idx < end) {
+		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed;
+		u32 base = idx & ~LEAF_MASK;
+		u32 stop = min(end - base, LEAF_PAGES);
+		u32 bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
+				   find_next_zero_bit(map, stop, idx & LEAF_MASK);
+
+		if (bit < stop)
+			return base + bit;
+		idx = base + stop;
+	}
+	return end;
+}
+
+/* Only the owner of the pages calls this; their words may be shared */
+void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
+{
+	for (; nr; idx++, nr--) {
+		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed;
+
+		if (backed)
+			set_bit(idx & LEAF_MASK, map);
+		else
+			clear_bit(idx & LEAF_MASK, map);
+	}
+}
+
+static u32 count_released(struct spanheap *h, u32 idx, u32 nr)
+{
+	u32 end = idx + nr, n = 0;
+
+	while (idx < end) {
+		u32 from = spanheap_next_backed(h, idx, end, false);
+
+		idx = spanheap_next_backed(h, from, end, true);
+		n += idx - from;
+	}
+	return n;
+}
+
+/* ---- free lists ---- */
+
+static bool has_backed(const struct span *s)
+{
+	return s->nr_released < s->nr_pages;
+}
+
+static bool large_less(const struct span *a, const struct span *b)
+{
+	return a->nr_pages != b->nr_pages ? a->nr_pages < b->nr_pages :
+					    a->start < b->start;
+}
+
+static bool rb_less(struct rb_node *a, const struct rb_node *b)
+{
+	return large_less(rb_entry(a, struct span, node),
+			  rb_entry(b, struct span, node));
+}
+
+/* Backed spans first, so that an exact fit finds memory before holes */
+static void __list_insert(struct spanheap *h, struct span *s)
+{
+	if (s->nr_pages >= SMALL_PAGES) {
+		rb_add(&s->node, &h->large, rb_less);
+	} else {
+		if (has_backed(s))
+			list_add(&s->list, &h->small[s->nr_pages]);
+		else
+			list_add_tail(&s->list, &h->small[s->nr_pages]);
+		__set_bit(s->nr_pages, h->nonempty);
+	}
+	h->nr_free++;
+}
+
+static void __list_remove(struct spanheap *h, struct span *s)
+{
+	if (s->nr_pages >= SMALL_PAGES) {
+		rb_erase(&s->node, &h->large);
+	} else {
+		list_del(&s->list);
+		if (list_empty(&h->small[s->nr_pages]))
+			__clear_bit(s->nr_pages, h->nonempty);
+	}
+	h->nr_free--;
+}
+
+u32 __spanheap_largest_free(struct spanheap *h)
+{
+	struct rb_node *node = rb_last(&h->large);
+	u32 bit;
+
+	lockdep_assert_held(&h->lock);
+	if (node)
+		return rb_entry(node, struct span, node)->nr_pages;
+	bit = find_last_bit(h->nonempty, SMALL_PAGES);
+	return bit < SMALL_PAGES ? bit : 0;
+}
+
+/* Best fit: the smallest that fits; of the large, the lowest address */
+static struct span *__fit(struct spanheap *h, u32 nr)
+{
+	struct rb_node *node = h->large.rb_node;
+	struct span *best = NULL;
+
+	if (nr < SMALL_PAGES) {
+		u32 bit = find_next_bit(h->nonempty, SMALL_PAGES, nr);
+
+		if (bit < SMALL_PAGES)
+			return list_first_entry(&h->small[bit], struct span, list);
+	}
+	while (node) {
+		struct span *s = rb_entry(node, struct span, node);
+
+		if (s->nr_pages >= nr) {
+			best = s;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return best;
+}
+
+/*
+ * Cut a free span after nr pages. Both parts stay free, keep the idle age and
+ * the place in the LRU; the second part is returned. Needs a spare record.
+ */
+struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
+{
+	struct span *r = __new_record(h);
+	u32 released = s->nr_released;
+
+	lockdep_assert_held(&h->lock);
+	__list_remove(h, s);
+	__map_clear(h, s);
+	if (released == s->nr_pages)
+		released = nr;
+	else if (released)
+		released = count_released(h, s->start, nr);
+
+	r->start = s->start + nr;
+	r->nr_pages = s->nr_pages - nr;
+	r->nr_released = s->nr_released - released;
+	r->needzero = s->needzero;
+	r->stamp = s->stamp;
+	r->obj_size = 0;
+	r->client = NULL;
+	r->caller = s->caller;
+	INIT_LIST_HEAD(&r->lru);
+	if (has_backed(r))
+		list_add(&r->lru, &s->lru);
+	WRITE_ONCE(r->state, SPAN_FREE);
+
+	s->nr_pages = nr;
+	s->nr_released = released;
+	if (!has_backed(s))
+		list_del_init(&s->lru);
+
+	__map_set(h, s);
+	__map_set(h, r);
+	__list_insert(h, s);
+	__list_insert(h, r);
+	return r;
+}
+
+/* Take a free span off the lists, for an allocation or a release */
+void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state state)
+{
+	lockdep_assert_held(&h->lock);
+	__list_remove(h, s);
+	list_del_init(&s->lru);
+	WRITE_ONCE(s->state, state);
+}
+
+/* Free neighbour n goes into s. s may be on the LRU but on no free list. */
+static void __merge(struct spanheap *h, struct span *s, struct span *n)
+{
+	__list_remove(h, n);
+	__map_clear(h, n);
+	if (has_backed(n)) {
+		/* The youngest backed part says how long the whole was idle */
+		if (list_empty(&s->lru) || time_after(n->stamp, s->stamp)) {
+			s->stamp = n->stamp;
+			list_del_init(&s->lru);
+			list_replace_init(&n->lru, &s->lru);
+		} else {
+			list_del_init(&n->lru);
+		}
+	}
+	s->needzero |= n->needzero;
+	s->nr_released += n->nr_released;
+	s->start = min(s->start, n->start);
+	s->nr_pages += n->nr_pages;
+	__drop_record(h, n);
+}
+
+/*
+ * Make s free and coalesce it with its free neighbours. The caller has set
+ * nr_released and needzero, and accounts. A span with backed pages becomes the
+ * youngest of the LRU; one without takes over a neighbour's age.
+ */
+void __spanheap_put(struct spanheap *h, struct span *s)
+{
+	struct span *n;
+
+	lockdep_assert_held(&h->lock);
+	WRITE_ONCE(s->state, SPAN_FREE);
+	smp_wmb();	/* look-ups see the state before the fields change */
+	s->client = NULL;
+	s->obj_size = 0;
+	__map_clear(h, s);
+	INIT_LIST_HEAD(&s->lru);
+	if (has_backed(s)) {
+		s->stamp = h->clock();
+		list_add_tail(&s->lru, &h->lru);
+	} else {
+		s->needzero = false;
+	}
+
+	if (s->start) {
+		n = *map_slot(h, s->start - 1);
+		if (n && n->state == SPAN_FREE)
+			__merge(h, s, n);
+	}
+	if (span_end(s) < h->used) {
+		n = *map_slot(h, span_end(s));
+		if (n && n->state == SPAN_FREE)
+			__merge(h, s, n);
+	}
+	__map_set(h, s);
+	__list_insert(h, s);
+}
+
+/* ---- growth ---- */
+
+/*
+ * Grow the used part so that a free span of nr pages exists. -EAGAIN: the
+ * caller must bring p->want_leaves leaves. -ENOSPC: the arena is full.
+ */
+static int __grow(struct spanheap *h, u32 nr, struct prep *p)
+{
+	u32 room = h->arena_pages - h->used;
+	u32 ask = max_t(u32, GROW_MIN, round_up(nr, GROW_UNIT));
+	u32 i, have, need;
+	struct span *s;
+
+	if (ask > room || p->exact)
+		ask = nr;
+	if (ask > room && h->used) {
+		/* The free tail counts: only the rest of the ask is grown */
+		s = *map_slot(h, h->used - 1);
+		if (s->state == SPAN_FREE && s->nr_pages < nr)
+			ask = nr - s->nr_pages;
+	}
+	if (ask > room)
+		return -ENOSPC;
+
+	have = DIV_ROUND_UP(h->used, LEAF_PAGES);
+	need = DIV_ROUND_UP(h->used + ask, LEAF_PAGES);
+	if (need - have > p->nr_leaves) {
+		p->want_leaves = need - have;
+		return -EAGAIN;
+	}
+	for (i = have; i < need; i++) {
+		struct map_leaf *leaf = p->leaves;
+
+		p->leaves = leaf->next;
+		p->nr_leaves--;
+		h->nr_map_leaves++;
+		h->map[i] = leaf;
+	}
+
+	s = __new_record(h);
+	s->start = h->used;
+	s->nr_pages = ask;
+	s->nr_released = ask;
+	s->needzero = false;
+	s->stamp = h->clock();
+	s->caller = 0;
+	/* Pairs with map_find(): the leaves are there before used says so */
+	smp_store_release(&h->used, h->used + ask);
+	h->released_pages += ask;
+	h->grows++;
+	__map_set(h, s);
+	__spanheap_put(h, s);
+	trace_spanheap_grow(h->used, ask);
+	return 0;
+}
+
+/* ---- allocation ---- */
+
+static u64 count_objects(u32 nr_pages, u32 obj_size)
+{
+	return obj_size ? ((u64)nr_pages << PAGE_SHIFT) / obj_size : 1;
+}
+
+static bool over_limit(const struct spanheap_client *c, u64 nr)
+{
+	return c->limit_pages && c->inuse_pages + nr > c->limit_pages;
+}
+
+static void __charge(struct spanheap *h, struct spanheap_client *c, u32 nr)
+{
+	c->inuse_pages += nr;
+	c->peak_pages = max(c->peak_pages, c->inuse_pages);
+	h->inuse_pages += nr;
+}
+
+static void __uncharge(struct spanheap *h, struct spanheap_client *c, u32 nr)
+{
+	c->inuse_pages -= nr;
+	h->inuse_pages -= nr;
+}
+
+/* Find and cut a span of nr pages at the alignment, or say why not */
+static struct span *__take(struct spanheap *h, struct spanheap_client *client,
+			   u32 nr, u32 align, struct prep *p)
+{
+	u32 ask = nr + align - 1, lead;
+	struct span *s;
+	int err;
+
+	if (h->nr_spare < SPARE_RESERVE + TAKE_RECORDS)
+		return ERR_PTR(-EAGAIN);
+	if (over_limit(client, nr))
+		return ERR_PTR(-EDQUOT);
+	s = __fit(h, ask);
+	if (!s) {
+		err = __grow(h, ask, p);
+		if (err)
+			return ERR_PTR(err);
+		s = __fit(h, ask);
+	}
+	lead = -((unsigned long)span_addr(h, s) >> PAGE_SHIFT) & (align - 1);
+	if (lead)
+		s = __spanheap_split(h, s, lead);
+	if (s->nr_pages > nr)
+		__spanheap_split(h, s, nr);
+	__spanheap_isolate(h, s, SPAN_TAKEN);
+	s->client = client;
+	h->released_pages -= s->nr_released;
+	__charge(h, client, nr);
+	return s;
+}
+
+static void clear_pages_of(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
+{
+	for (; nr; idx++, nr--) {
+		clear_page(page_addr(h, idx));
+		if (may_sleep)
+			cond_resched();
+	}
+}
+
+/*
+ * Give a TAKEN span memory everywhere and clear what must be clear; no lock is
+ * held. On failure the span is still consistent: nr_released is what is missing.
+ */
+static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
+		      u32 *cleared)
+{
+	bool may_sleep = gfpflags_allow_blocking(gfp);
+	u32 end = span_end(s), i = s->start, to, got;
+
+	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN | (zero ? __GFP_ZERO : 0);
+	*cleared = 0;
+	while (i < end) {
+		to = spanheap_next_backed(h, i, end, false);
+		if (zero && s->needzero) {
+			clear_pages_of(h, i, to - i, may_sleep);
+			*cleared += to - i;
+		}
+		i = to;
+		if (i == end)
+			break;
+		to = spanheap_next_backed(h, i, end, true);
+		got = h->ops->back(h, i, to - i, gfp);
+		spanheap_mark_backed(h, i, got, true);
+		s->nr_released -= got;
+		if (zero)
+			*cleared += got;
+		else
+			s->needzero = true;
+		if (got < to - i)
+			return false;
+		i = to;
+	}
+	return true;
+}
+
+static void __hand_out(struct spanheap *h, struct span *s, u32 obj_size,
+		       unsigned long caller)
+{
+	s->obj_size = obj_size;
+	s->caller = caller;
+	__map_cover(h, s);
+	h->objects += count_objects(s->nr_pages, obj_size);
+	h->spans++;
+	h->allocs++;
+	s->client->spans++;
+	s->client->allocs++;
+	/* Pairs with the acquire in spanheap_heap_lookup() */
+	smp_store_release(&s->state, SPAN_INUSE);
+}
+
+static void __count_zero(struct spanheap *h, bool zero, u32 nr, u32 cleared)
+{
+	if (!zero)
+		return;
+	h->zeroed_pages += cleared;
+	h->zero_skipped_pages += nr - cleared;
+}
+
+static bool wants_zero(const struct spanheap_client *c, gfp_t gfp)
+{
+	return c->flags & SPANHEAP_SKIP_INIT ? gfp & __GFP_ZERO :
+					       want_init_on_alloc(gfp);
+}
+
+/* A releaser holds spans that will be free soon; it allocates nothing */
+static bool wait_for_release(struct spanheap *h, gfp_t gfp, bool *waited)
+{
+	if (*waited || !gfpflags_allow_blocking(gfp))
+		return false;
+	*waited = true;
+	mutex_lock(&h->release_lock);
+	mutex_unlock(&h->release_lock);
+	return true;
+}
+
+/* The span, TAKEN and charged. Drops and retakes the lock to get what it lacks. */
+static struct span *take_span(struct spanheap *h, struct spanheap_client *client,
+			      u32 nr, u32 align, gfp_t gfp)
+{
+	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
+	bool waited = false, releasing;
+	unsigned long flags;
+	struct span *s;
+
+	for (;;) {
+		spin_lock_irqsave(&h->lock, flags);
+		__absorb(h, &p);
+		s = __take(h, client, nr, align, &p);
+		releasing = h->nr_releasing;
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (s == ERR_PTR(-ENOSPC) && releasing &&
+		    wait_for_release(h, gfp, &waited))
+			continue;
+		if (s != ERR_PTR(-EAGAIN))
+			break;
+		if (prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp))
+			continue;
+		if (!p.want_leaves || p.exact) {
+			s = ERR_PTR(-ENOMEM);
+			break;
+		}
+		p.exact = true;	/* fewer leaves may do */
+		p.want_leaves = 0;
+	}
+	if (!list_empty(&p.records)) {
+		spin_lock_irqsave(&h->lock, flags);
+		__absorb(h, &p);
+		spin_unlock_irqrestore(&h->lock, flags);
+	}
+	prep_done(&p);
+	return s;
+}
+
+static void *fail_alloc(struct spanheap *h, struct spanheap_client *client,
+			size_t nr_pages, gfp_t gfp, int err)
+{
+	unsigned long flags;
+	u64 inuse;
+
+	spin_lock_irqsave(&h->lock, flags);
+	h->failed_allocs++;
+	client->failed_allocs++;
+	inuse = h->inuse_pages;
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (!(gfp & __GFP_NOWARN))
+		pr_warn_ratelimited("%s: cannot allocate %zu pages (%llu bytes), %llu bytes in use: error %d\n",
+				    client->name, nr_pages,
+				    (u64)nr_pages << PAGE_SHIFT,
+				    inuse << PAGE_SHIFT, err);
+	return NULL;
+}
+
+void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, unsigned int align_shift,
+			  size_t obj_size, gfp_t gfp, unsigned long caller)
+{
+	bool zero, ok = true;
+	unsigned long flags;
+	u32 align, cleared = 0;
+	struct span *s;
+	void *addr;
+
+	if (!client)
+		client = h->anon;
+	if (WARN_ON_ONCE(gfp & ~GFP_ALLOWED) || !nr_pages)
+		return fail_alloc(h, client, nr_pages, gfp, -EINVAL);
+	align_shift = max_t(unsigned int, align_shift, PAGE_SHIFT) - PAGE_SHIFT;
+	if (nr_pages > h->arena_pages || align_shift >= 31 ||
+	    nr_pages + (1u << align_shift) - 1 > h->arena_pages)
+		return fail_alloc(h, client, nr_pages, gfp, -ENOSPC);
+	if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
+		return fail_alloc(h, client, nr_pages, gfp, -EINVAL);
+	align = 1u << align_shift;
+
+	s = take_span(h, client, nr_pages, align, gfp);
+	if (IS_ERR(s))
+		return fail_alloc(h, client, nr_pages, gfp, PTR_ERR(s));
+
+	zero = wants_zero(client, gfp);
+	if (s->nr_released || (zero && s->needzero))
+		ok = back_span(h, s, zero, gfp, &cleared);
+
+	addr = span_addr(h, s);
+	spin_lock_irqsave(&h->lock, flags);
+	if (ok) {
+		__count_zero(h, zero, nr_pages, cleared);
+		__hand_out(h, s, obj_size, caller);
+	} else {
+		h->released_pages += s->nr_released;
+		__uncharge(h, s->client, nr_pages);
+		__spanheap_put(h, s);
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (!ok)
+		return fail_alloc(h, client, nr_pages, gfp, -ENOMEM);
+	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
+	return addr;
+}
+
+/* ---- free ---- */
+
+static const char * const state_names[] = {
+	[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_TAKEN] = "busy",
+	[SPAN_INUSE] = "in use", [SPAN_RELEASING] = "being released",
+};
+
+/* A free of something that is not an allocated span: once per call site */
+static void report_bad_free(struct spanheap *h, const void *addr,
+			    unsigned long caller)
+{
+	struct span copy = {};
+	unsigned long flags;
+	struct span *s;
+	u32 idx;
+	int err;
+
+	spin_lock_irqsave(&h->lock, flags);
+	h->invalid_frees++;
+	s = addr_to_idx(h, addr, &idx) ? __span_at(h, idx) : NULL;
+	if (s)
+		copy = *s;
+	spin_unlock_irqrestore(&h->lock, flags);
+
+	xa_lock_irqsave(&h->bad_callers, flags);
+	err = __xa_insert(&h->bad_callers, caller, xa_mk_value(1),
+			  GFP_ATOMIC | __GFP_NOWARN);
+	xa_unlock_irqrestore(&h->bad_callers, flags);
+	if (err == -EBUSY)
+		return;
+	if (!s)
+		pr_err("invalid free of %p by %pS: not in a span\n", addr,
+		       (void *)caller);
+	else
+		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is %s, last allocated by %pS\n",
+		       addr, (void *)caller, copy.nr_pages,
+		       page_addr(h, copy.start), state_names[copy.state],
+		       (void *)copy.caller);
+}
+
+/* The in-use span that starts at addr */
+static struct span *__inuse_at(struct spanheap *h, const void *addr)
+{
+	struct span *s;
+	u32 idx;
+
+	if (!PAGE_ALIGNED(addr) || !addr_to_idx(h, addr, &idx) || idx >= h->used)
+		return NULL;
+	s = *map_slot(h, idx);
+	return s && s->start == idx && s->state == SPAN_INUSE ? s : NULL;
+}
+
+static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
+{
+	if (client == h->orphan && !client->spans && h->pinned) {
+		h->pinned = false;
+		module_put(THIS_MODULE);
+	}
+}
+
+/* s, TAKEN, is given back */
+static void __end_use(struct spanheap *h, struct span *s, bool cleared)
+{
+	__uncharge(h, s->client, s->nr_pages);
+	s->nr_released = 0;
+	s->needzero = !cleared;
+	__spanheap_put(h, s);
+}
+
+void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long caller)
+{
+	bool clear = want_init_on_free();
+	unsigned long flags;
+	struct span *s;
+	u32 nr;
+
+	if (!addr)
+		return;
+	spin_lock_irqsave(&h->lock, flags);
+	s = __inuse_at(h, addr);
+	if (!s) {
+		spin_unlock_irqrestore(&h->lock, flags);
+		report_bad_free(h, addr, caller);
+		return;
+	}
+	nr = s->nr_pages;
+	WRITE_ONCE(s->state, SPAN_TAKEN);
+	h->objects -= count_objects(nr, s->obj_size);
+	h->spans--;
+	h->frees++;
+	s->client->spans--;
+	s->client->frees++;
+	__orphan_done(h, s->client);
+	if (clear) {
+		/* charged until it is free: nobody else can have the pages */
+		spin_unlock_irqrestore(&h->lock, flags);
+		clear_pages_of(h, s->start, nr, false);
+		spin_lock_irqsave(&h->lock, flags);
+	}
+	__end_use(h, s, clear);
+	spin_unlock_irqrestore(&h->lock, flags);
+	trace_spanheap_free((unsigned long)addr, nr, caller);
+}
+
+/* ---- resize ---- */
+
+/* Give the tail of an in-use span back. Needs a spare record. */
+static void __cut_tail(struct spanheap *h, struct span *s, u32 nr)
+{
+	struct span *t = __new_record(h);
+
+	h->objects -= count_objects(s->nr_pages, s->obj_size);
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	t->start = s->start + nr;
+	t->nr_pages = s->nr_pages - nr;
+	t->client = s->client;
+	t->caller = s->caller;
+	t->obj_size = 0;
+	WRITE_ONCE(t->state, SPAN_TAKEN);
+	INIT_LIST_HEAD(&t->lru);
+	WRITE_ONCE(s->nr_pages, nr);
+	__map_set(h, s);
+	__map_set(h, t);
+	h->objects += count_objects(nr, s->obj_size);
+	/* pages that init_on_free wants clear are cleared when next handed out */
+	__end_use(h, t, false);
+}
+
+/* The free pages right behind s, cut to nr and TAKEN */
+static struct span *__take_behind(struct spanheap *h, struct span *s, u32 nr,
+				  struct prep *p)
+{
+	struct span *n;
+	int err;
+
+	if (h->nr_spare < SPARE_RESERVE + TAKE_RECORDS)
+		return ERR_PTR(-EAGAIN);
+	if (over_limit(s->client, nr))
+		return ERR_PTR(-EDQUOT);
+	n = span_end(s) < h->used ? *map_slot(h, span_end(s)) : NULL;
+	if (n && n->state != SPAN_FREE)
+		return ERR_PTR(-EBUSY);
+	if (!n || (n->nr_pages < nr && span_end(n) == h->used)) {
+		err = __grow(h, nr, p);
+		if (err)
+			return ERR_PTR(err);
+		n = *map_slot(h, span_end(s));
+	}
+	if (n->nr_pages < nr)
+		return ERR_PTR(-EBUSY);
+	if (n->nr_pages > nr)
+		__spanheap_split(h, n, nr);
+	__spanheap_isolate(h, n, SPAN_TAKEN);
+	n->client = s->client;
+	h->released_pages -= n->nr_released;
+	__charge(h, s->client, nr);
+	return n;
+}
+
+static bool join_behind(struct spanheap *h, void *addr, u32 old, struct span *n,
+			gfp_t gfp)
+{
+	bool zero = wants_zero(n->client, gfp), ok;
+	u32 cleared, nr = n->nr_pages;
+	unsigned long flags;
+	struct span *s;
+
+	ok = back_span(h, n, zero, gfp, &cleared);
+	spin_lock_irqsave(&h->lock, flags);
+	s = __inuse_at(h, addr);
+	if (ok && s && s->nr_pages == old && span_end(s) == n->start) {
+		h->objects -= count_objects(old, s->obj_size);
+		h->objects += count_objects(old + nr, s->obj_size);
+		__map_clear(h, n);
+		WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+		WRITE_ONCE(s->nr_pages, old + nr);
+		__map_set(h, s);
+		__map_cover(h, s);
+		__drop_record(h, n);
+		__count_zero(h, zero, nr, cleared);
+	} else {
+		ok = false;
+		h->released_pages += n->nr_released;
+		__uncharge(h, n->client, nr);
+		__spanheap_put(h, n);
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return ok;
+}
+
+bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
+			  gfp_t gfp, unsigned long caller)
+{
+	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
+	struct span *s, *n;
+	unsigned long flags;
+	bool done = false;
+	u32 old = 0;
+
+	if (WARN_ON_ONCE(gfp & ~GFP_ALLOWED) || !nr_pages ||
+	    nr_pages > h->arena_pages)
+		return false;
+	do {
+		n = NULL;
+		spin_lock_irqsave(&h->lock, flags);
+		__absorb(h, &p);
+		s = __inuse_at(h, addr);
+		if (s)
+			old = s->nr_pages;
+		if (!s || (u64)nr_pages << PAGE_SHIFT < s->obj_size)
+			;	/* nothing to resize, or not to that */
+		else if (nr_pages > old)
+			n = __take_behind(h, s, nr_pages - old, &p);
+		else if (nr_pages < old && h->nr_spare <= SPARE_RESERVE)
+			n = ERR_PTR(-EAGAIN);
+		else if (nr_pages < old)
+			__cut_tail(h, s, nr_pages);
+		done = s && old >= nr_pages && s->nr_pages == nr_pages;
+		spin_unlock_irqrestore(&h->lock, flags);
+	} while (n == ERR_PTR(-EAGAIN) &&
+		 prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp));
+
+	spin_lock_irqsave(&h->lock, flags);
+	__absorb(h, &p);
+	spin_unlock_irqrestore(&h->lock, flags);
+	prep_done(&p);
+	if (!s)
+		report_bad_free(h, addr, caller);
+	if (IS_ERR_OR_NULL(n))
+		return done;
+	return join_behind(h, addr, old, n, gfp);
+}
+
+/* ---- counters, check, life ---- */
+
+void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&h->lock, flags);
+	*st = (struct spanheap_stats) {
+		.arena_bytes = (u64)h->arena_pages << PAGE_SHIFT,
+		.sys_bytes = (u64)h->used << PAGE_SHIFT,
+		.inuse_bytes = h->inuse_pages << PAGE_SHIFT,
+		.idle_bytes = (h->used - h->inuse_pages) << PAGE_SHIFT,
+		.released_bytes = h->released_pages << PAGE_SHIFT,
+		.resident_bytes = (h->used - h->released_pages) << PAGE_SHIFT,
+		.objects = h->objects,
+		.spans = h->spans,
+		.span_meta_bytes = h->nr_records * sizeof(struct span),
+		.other_meta_bytes = sizeof(*h) +
+			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
+			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover)) +
+			BATCH_PAGES * sizeof(*h->release_pages),
+		.allocs = h->allocs,
+		.frees = h->frees,
+		.failed_allocs = h->failed_allocs,
+		.invalid_frees = h->invalid_frees,
+		.grows = h->grows,
+		.scavenge_passes = h->scavenge_passes,
+		.scavenged_bytes = h->scavenged_pages << PAGE_SHIFT,
+		.tlb_flushes = h->tlb_flushes,
+		.largest_free_pages = __spanheap_largest_free(h),
+		.orphan_bytes = h->orphan->inuse_pages << PAGE_SHIFT,
+		.zeroed_bytes = h->zeroed_pages << PAGE_SHIFT,
+		.zero_skipped_bytes = h->zero_skipped_pages << PAGE_SHIFT,
+	};
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
+static bool __on_free_list(struct spanheap *h, struct span *s)
+{
+	struct rb_node *node = h->large.rb_node;
+
+	if (s->nr_pages < SMALL_PAGES)
+		return test_bit(s->nr_pages, h->nonempty) &&
+		       s->list.next->prev == &s->list &&
+		       s->list.prev->next == &s->list;
+	while (node) {
+		struct span *at = rb_entry(node, struct span, node);
+
+		if (at == s)
+			return true;
+		node = large_less(s, at) ? node->rb_left : node->rb_right;
+	}
+	return false;
+}
+
+/* What is wrong with span s, which should start at idx; NULL: nothing */
+static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
+				struct span *prev)
+{
+	u32 released;
+
+	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
+		return "spans do not tile the map";
+	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
+		return "map entries do not name the span";
+	if (s->state == SPAN_DEAD)
+		return "dead record in the map";
+	if (s->state == SPAN_TAKEN || s->state == SPAN_RELEASING)
+		return NULL;	/* its owner is changing it */
+	released = count_released(h, idx, s->nr_pages);
+	if (s->state == SPAN_INUSE) {
+		if (released)
+			return "in-use span with unbacked pages";
+		return s->client ? NULL : "in-use span without a client";
+	}
+	if (prev && prev->state == SPAN_FREE)
+		return "free neighbours not coalesced";
+	if (released != s->nr_released)
+		return "released count differs from the map";
+	if (!__on_free_list(h, s))
+		return "free span not on its list";
+	if (has_backed(s) == list_empty(&s->lru))
+		return "LRU does not match backed pages";
+	if (!list_empty(&s->lru) && s->lru.prev != &h->lru &&
+	    time_after(list_prev_entry(s, lru)->stamp, s->stamp))
+		return "LRU out of order";
+	return NULL;
+}
+
+static const char *__check_lists(struct spanheap *h)
+{
+	u32 i;
+
+	for (i = 0; i < SMALL_PAGES; i++)
+		if (list_empty(&h->small[i]) == test_bit(i, h->nonempty))
+			return "list bitmap differs from the lists";
+	return NULL;
+}
+
+/*
+ * Walk every invariant, a bounded number of spans per hold of the lock. Totals
+ * are compared when nothing changed meanwhile; on a busy heap after some tries
+ * they are not, which is no error. Returns 0, or -EUCLEAN with the reason.
+ */
+int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
+{
+	const char *bad = NULL;
+	unsigned long flags;
+	int try;
+
+	for (try = 0; try < 4 && !bad; try++) {
+		u64 inuse = 0, released = 0, spans = 0, seq, last;
+		u32 idx = 0, nr_free = 0, busy = 0;
+		struct span *s, *prev = NULL;
+
+		spin_lock_irqsave(&h->lock, flags);
+		bad = __check_lists(h);
+		seq = last = h->seq;
+		while (!bad && idx < h->used) {
+			s = __spanheap_next(h, idx);
+			if (!s) {
+				bad = "no span where one should start";
+				break;
+			}
+			if (h->seq != last) {
+				/* changed while unlocked: go on from here */
+				last = h->seq;
+				idx = s->start;
+				prev = NULL;
+			}
+			bad = __check_span(h, s, idx, prev);
+			if (bad)
+				break;
+			if (s->state == SPAN_FREE) {
+				nr_free++;
+				released += s->nr_released;
+			} else if (s->state == SPAN_INUSE) {
+				spans++;
+				inuse += s->nr_pages;
+			} else {
+				busy++;
+			}
+			idx = span_end(s);
+			prev = s;
+			if ((nr_free + spans) % 64 == 63) {
+				spin_unlock_irqrestore(&h->lock, flags);
+				cond_resched();
+				spin_lock_irqsave(&h->lock, flags);
+			}
+		}
+		if (!bad && seq == h->seq && !busy) {
+			if (inuse != h->inuse_pages || spans != h->spans)
+				bad = "in-use counters differ from the map";
+			else if (released != h->released_pages)
+				bad = "released counter differs from the map";
+			else if (nr_free != h->nr_free)
+				bad = "free span counter differs from the map";
+			try = 4;
+		}
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (bad)
+			scnprintf(why, size, "%s (page %u)", bad, idx);
+	}
+	return bad ? -EUCLEAN : 0;
+}
+
+static struct spanheap_client *inner_client(struct spanheap *h, const char *name)
+{
+	struct spanheap_client *c = kzalloc(sizeof(*c), GFP_KERNEL);
+
+	if (c) {
+		c->heap = h;
+		strscpy(c->name, name, sizeof(c->name));
+	}
+	return c;
+}
+
+struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
+				      unsigned long nr_pages,
+				      unsigned long (*clock)(void))
+{
+	struct spanheap *h;
+	int i, err = -ENOMEM;
+
+	if (!nr_pages || nr_pages > S32_MAX)
+		return ERR_PTR(-EINVAL);
+	h = kvzalloc(sizeof(*h), GFP_KERNEL);
+	if (!h)
+		return ERR_PTR(-ENOMEM);
+	h->ops = ops;
+	h->clock = clock;
+	h->arena_pages = nr_pages;
+	h->nr_leaves = DIV_ROUND_UP(nr_pages, LEAF_PAGES);
+	mutex_init(&h->clients_lock);
+	INIT_LIST_HEAD(&h->clients);
+	mutex_init(&h->release_lock);
+	spin_lock_init(&h->lock);
+	for (i = 0; i < SMALL_PAGES; i++)
+		INIT_LIST_HEAD(&h->small[i]);
+	h->large = RB_ROOT;
+	INIT_LIST_HEAD(&h->lru);
+	INIT_LIST_HEAD(&h->spare);
+	xa_init_flags(&h->bad_callers, XA_FLAGS_LOCK_IRQ);
+
+	h->map = kvcalloc(h->nr_leaves, sizeof(*h->map), GFP_KERNEL);
+	h->cover = kvcalloc(h->nr_leaves, sizeof(*h->cover), GFP_KERNEL);
+	h->release_pages = kvcalloc(BATCH_PAGES, sizeof(*h->release_pages),
+				    GFP_KERNEL);
+	h->anon = inner_client(h, "(anonymous)");
+	h->orphan = inner_client(h, "(orphan)");
+	if (h->map && h->cover && h->release_pages && h->anon && h->orphan)
+		err = ops->reserve(h, nr_pages);
+	if (!err)
+		return h;
+	h->ops = NULL;
+	spanheap_heap_destroy(h);
+	return ERR_PTR(err);
+}
+
+/*
+ * No caller may be inside. Pages still in use are leaked with their arena, for
+ * whoever holds them may touch them yet.
+ */
+void spanheap_heap_destroy(struct spanheap *h)
+{
+	struct span *s;
+	u32 i;
+
+	if (h->ops) {
+		if (WARN_ON(h->inuse_pages))
+			return;
+		spanheap_scavenge(h, 0, U64_MAX);
+		spin_lock_irq(&h->lock);
+		while ((s = __spanheap_next(h, 0))) {
+			__map_clear(h, s);
+			__drop_record(h, s);
+		}
+		spin_unlock_irq(&h->lock);
+		while (!list_empty(&h->spare))
+			kmem_cache_free(span_cache, __new_record(h));
+		h->ops->unreserve(h);
+	}
+	for (i = 0; h->map && i < h->nr_map_leaves; i++)
+		free_leaf(h->map[i]);
+	xa_destroy(&h->bad_callers);
+	kfree(h->orphan);
+	kfree(h->anon);
+	kvfree(h->release_pages);
+	kvfree(h->cover);
+	kvfree(h->map);
+	kvfree(h);
+}
