@@ -83,7 +83,7 @@ static int test_process(void)
 static DECLARE_COMPLETION(done);
 static int result;
 
-static void in_softirq(struct timer_list *unused)
+static void softirq_fn(struct timer_list *unused)
 {
 	result = in_serving_softirq() ? exercise(GFP_ATOMIC) : -EINVAL;
 	complete(&done);
@@ -93,7 +93,7 @@ static int test_softirq(void)
 {
 	struct timer_list timer;
 
-	timer_setup_on_stack(&timer, in_softirq, 0);
+	timer_setup_on_stack(&timer, softirq_fn, 0);
 	mod_timer(&timer, jiffies + 1);
 	wait_for_completion(&done);
 	compat_timer_delete_sync(&timer);
