@@ -6,7 +6,7 @@
 insmod /spanheap.ko arena_mb=256
 t "the minimal sample loads and unloads" sh -c 'insmod /spanheap_minimal.ko && rmmod spanheap_minimal'
 t "the RAM disk loads" insmod /spanheap_ramdisk.ko size_mb=64
-t "mkfs" mke2fs -q -t ext4 -F /dev/spanheap0
+t "mkfs" /progs/mke2fs -q -t ext4 -F /dev/spanheap0
 t "mount" mount -t ext4 /dev/spanheap0 /mnt
 fill() {
 	i=0
@@ -26,7 +26,7 @@ t "fstrim frees the spans" discard
 rest() { echo 1 >$H/release; grep -v ' f[0-9]$' /tmp/sums >/tmp/rest; echo 3 >/proc/sys/vm/drop_caches; (cd /mnt && sha256sum -cs /tmp/rest); }
 t "the other files are whole" rest
 t "unmount" umount /mnt
-t "fsck finds nothing" e2fsck -fn /dev/spanheap0
+t "fsck finds nothing" /progs/e2fsck -fn /dev/spanheap0
 t "an unwritten and a discarded block read as zero" sh -c 'blkdiscard /dev/spanheap0 && [ $(dd if=/dev/spanheap0 bs=1M 2>/dev/null | tr -d "\000" | wc -c) = 0 ]'
 t "unload" rmmod spanheap_ramdisk
 t "nothing in use, invariants hold" sh -c '. /lib.sh; [ $(val inuse_bytes) = 0 ] && check_ok'
