@@ -21,19 +21,22 @@ static void *spans_start(struct seq_file *m, loff_t *pos)
 {
 	struct spanheap *h = spanheap_heap;
 	struct spans_iter *it = m->private;
+	struct spanheap_client *client;
 	unsigned long flags;
 	struct span *s;
 
 	if (*pos >= U32_MAX)
 		return NULL;
+	rcu_read_lock();	/* a client is freed a grace period after its spans */
 	spin_lock_irqsave(&h->lock, flags);
 	s = __spanheap_next(h, *pos);
 	if (s) {
 		it->span = *s;
-		strscpy(it->name, s->client ? s->client->name : "-",
-			sizeof(it->name));
+		client = it->span.client;
+		strscpy(it->name, client ? client->name : "-", sizeof(it->name));
 	}
 	spin_unlock_irqrestore(&h->lock, flags);
+	rcu_read_unlock();
 	return s ? it : NULL;
 }
 
@@ -55,13 +58,14 @@ static int spans_show(struct seq_file *m, void *v)
 	static const char * const names[] = {
 		[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_TAKEN] = "busy",
 		[SPAN_INUSE] = "inuse", [SPAN_RELEASING] = "releasing",
+		[SPAN_CACHED] = "cached",
 	};
 	struct spans_iter *it = v;
 	struct span *s = &it->span;
-	bool free = s->state == SPAN_FREE;
+	bool free = span_state(s) == SPAN_FREE;
 
 	seq_printf(m, "%u %u %s %u %u %s %pS\n", s->start, s->nr_pages,
-		   names[s->state], free ? s->nr_released : 0,
+		   names[span_state(s)], free ? s->nr_released : 0,
 		   free ? jiffies_to_msecs(spanheap_heap->clock() - s->stamp) : 0,
 		   it->name, (void *)s->caller);
 	return 0;

@@ -5,13 +5,23 @@
  * Lock order, outermost first:
  *
  *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
- *	spanheap.release_lock	(mutex) one releaser at a time; the shrinker only
- *				tries it, so reclaim never waits here
+ *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so
+ *				its holder allocates nothing
  *	spanheap.lock		(spinlock, irqsave) the heap lock: the span map,
- *				free lists, LRU, every counter
+ *				free lists, LRU, the heap's counters
+ *	cache_depot.lock	(spinlock, irqsave) full magazines of one size;
+ *				innermost, never with the heap lock
  *
  * The heap lock is held for bounded work only: never across page allocation,
  * backing, clearing, a TLB flush or a callback. "__x" runs under it.
+ *
+ * A CPU's cache (struct span_cache) has no lock. Only that CPU touches it, with
+ * preemption off and "busy" set; an interrupt that finds it busy takes the slow
+ * path. Others reach it with an interrupt to that CPU, which tries again when it
+ * finds the cache busy. The same rule guards a CPU's share of the counters.
+ *
+ * A span leaves the in-use state by one compare-and-swap (spanheap_claim()):
+ * whoever wins owns the span, and every other free or resize is a bad one.
  *
  * Look-ups take no lock: leaves are never freed before the heap is, records are
  * SLAB_TYPESAFE_BY_RCU, and a reader validates what it found.
@@ -19,11 +29,14 @@
 #ifndef _SPANHEAP_INTERNAL_H
 #define _SPANHEAP_INTERNAL_H
 
+#include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
 #include <linux/spanheap.h>
@@ -41,6 +54,8 @@
 #define BATCH_PAGES	1024u			/* released per TLB flush */
 #define BATCH_SPANS	64u			/* ... out of so many spans */
 #define SPARE_RESERVE	1u			/* records only a release may use */
+#define CACHE_PAGES	16u			/* longest span that is cached */
+#define DEPOT_MAGS	32u			/* full magazines kept of a size */
 
 /* Where a record is in its life. Only the owner of TAKEN and RELEASING spans
  * touches their pages; neighbours do not coalesce with them.
@@ -51,25 +66,31 @@ enum span_state {
 	SPAN_TAKEN,		/* on its way in or out of use, being backed or cleared */
 	SPAN_INUSE,		/* a client has it */
 	SPAN_RELEASING,		/* a releaser is taking its pages away */
+	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
 };
 
-/* One run of pages. All fields are written under the heap lock; the first group
- * is read without it by look-ups.
+/* With SPAN_INUSE: a free must take the heap lock, for there is more to do */
+#define SPAN_SLOW	0x100u
+
+/* One run of pages. Fields are written by the owner of a TAKEN, CACHED or
+ * RELEASING span, or under the heap lock; the first group is read without either
+ * by look-ups.
  */
 struct span {
 	u32 start;			/* page index of the first page */
 	u32 nr_pages;
 	u32 obj_size;			/* bytes, 0: the span is one object */
-	u8 state;			/* enum span_state */
-	bool needzero;			/* backed pages may hold old data */
+	u32 state;			/* enum span_state, SPAN_SLOW */
 	struct spanheap_client *client;	/* never NULL while in use */
-
 	unsigned long caller;		/* allocating call site */
-	u32 nr_released;		/* FREE: pages without memory */
+
+	u32 nr_released;		/* FREE, TAKEN: pages without memory */
+	bool needzero;			/* backed pages may hold old data */
 	unsigned long stamp;		/* FREE: idle since, in heap clock ticks */
 	union {
-		struct list_head list;	/* FREE, small; spare record; batch */
+		struct list_head list;	/* FREE, small; spare record */
 		struct rb_node node;	/* FREE, large */
+		struct llist_node cached;	/* CACHED */
 	};
 	struct list_head lru;		/* FREE with backed pages, oldest first */
 };
@@ -93,14 +114,53 @@ struct spanheap_client {
 	struct completion released;	/* the last reference to kobj is gone */
 	unsigned long last_collect;	/* clients_lock; heap clock ticks */
 
-	/* heap lock */
-	u64 limit_pages;		/* 0: none */
-	u64 inuse_pages;
-	u64 peak_pages;
-	u64 spans;
+	/*
+	 * In use: pages plus every CPU's share. With a limit the shares are 0
+	 * and pages is exact.
+	 */
+	u64 limit_pages;		/* 0: none; written under the heap lock */
+	atomic64_t pages;
+	atomic64_t peak_pages;
+	struct client_counts __percpu *counts;
+
+	/* heap lock: the slow path's part, a CPU's share comes on top */
 	u64 allocs;
 	u64 frees;
 	u64 failed_allocs;
+};
+
+/* A CPU's share of a client's numbers; see struct span_cache for who writes */
+struct client_counts {
+	u64 allocs;
+	u64 frees;
+	s64 pages;			/* not yet in spanheap_client.pages */
+	s64 peak;			/* highest value of pages since it was 0 */
+};
+
+/* Free spans of one size, last in first out: a magazine in use, and a full one */
+struct cache_bin {
+	struct llist_node *loaded;
+	struct llist_node *full;
+	u32 nr;				/* in loaded */
+};
+
+/* One CPU's cache and counters: only that CPU, with preemption off and busy set */
+struct span_cache {
+	bool busy;
+	u64 allocs;
+	u64 frees;
+	s64 extra_objects;		/* objects beyond one a span */
+	s64 cached_pages;		/* put into less taken out of caches here */
+	u64 zeroed_pages;
+	u64 zero_skipped_pages;
+	struct cache_bin bin[CACHE_PAGES + 1];
+};
+
+/* Full magazines of one size on their way between CPUs */
+struct cache_depot {
+	spinlock_t lock;
+	u32 nr;
+	struct llist_node *mag[DEPOT_MAGS];
 };
 
 struct spanheap;
@@ -125,6 +185,9 @@ struct spanheap {
 	void *backend;			/* of the arena back end */
 	u32 arena_pages;
 	u32 nr_leaves;
+	struct span_cache __percpu *cache;	/* NULL: everything takes the lock */
+	u32 mag_size[CACHE_PAGES + 1];	/* spans in a full magazine */
+	struct hlist_node cpuhp;
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
 	struct kobject *kobj_dir;	/* "clients" */
@@ -136,6 +199,10 @@ struct spanheap {
 	struct task_struct *collector;	/* runs collect callbacks now */
 
 	struct mutex release_lock;
+
+	unsigned int slow_only;		/* heap lock; > 0: caches are passed by */
+	struct llist_head drained;	/* taken out of caches, not yet put */
+	struct cache_depot depot[CACHE_PAGES + 1];
 
 	spinlock_t lock;
 	u32 used;			/* pages grown into; lock-free readers */
@@ -153,13 +220,13 @@ struct spanheap {
 	u32 nr_releasing;		/* spans a releaser holds */
 	u64 seq;			/* grows with every change of the map */
 
-	u64 inuse_pages;		/* TAKEN included */
+	u64 out_pages;			/* in no free list: TAKEN, INUSE, CACHED */
+	u64 uncached_pages;		/* CACHED spans put so far */
 	u64 released_pages;
-	u64 objects;
-	u64 spans;			/* in use */
+	s64 extra_objects;
 	u64 nr_records;			/* of spans, wherever they are */
 	u64 nr_map_leaves;
-	u64 allocs;
+	u64 allocs;			/* here and below: the slow path's part */
 	u64 frees;
 	u64 failed_allocs;
 	u64 invalid_frees;
@@ -167,8 +234,8 @@ struct spanheap {
 	u64 scavenge_passes;
 	u64 scavenged_pages;
 	u64 tlb_flushes;
-	u64 zeroed_pages;
-	u64 zero_skipped_pages;
+	atomic64_t zeroed_pages;	/* no lock */
+	atomic64_t zero_skipped_pages;	/* no lock */
 	bool pinned;			/* orphans hold the module */
 
 	struct xarray bad_callers;	/* call sites of reported bad frees */
@@ -193,8 +260,51 @@ static inline void *span_addr(const struct spanheap *h, const struct span *s)
 	return page_addr(h, s->start);
 }
 
+static inline enum span_state span_state(const struct span *s)
+{
+	return READ_ONCE(s->state) & ~SPAN_SLOW;
+}
+
+/* Take an in-use span out of use. Returns the state it had, or SPAN_DEAD. */
+static inline u32 spanheap_claim(struct span *s, enum span_state state)
+{
+	u32 old = READ_ONCE(s->state);
+
+	if ((old & ~SPAN_SLOW) != SPAN_INUSE || cmpxchg(&s->state, old, state) != old)
+		return SPAN_DEAD;
+	return old;
+}
+
+static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
+{
+	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
+}
+
 /* spanheap_arena.c */
 extern const struct arena_ops spanheap_arena_ops;
+
+/* spanheap_cache.c */
+extern unsigned int spanheap_cache_kb;
+void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, unsigned int align_shift,
+			  size_t obj_size, gfp_t gfp, unsigned long caller);
+void spanheap_heap_free(struct spanheap *h, const void *addr,
+			unsigned long caller);
+bool spanheap_gfp_ok(gfp_t gfp);
+int spanheap_cache_setup(void);
+void spanheap_cache_teardown(void);
+int spanheap_cache_init(struct spanheap *h, unsigned int kb);
+void spanheap_cache_exit(struct spanheap *h);
+void spanheap_cache_drain(struct spanheap *h);
+void spanheap_cache_pause(struct spanheap *h);
+void spanheap_cache_resume(struct spanheap *h);
+void spanheap_cache_sum(struct spanheap *h, struct span_cache *sum);
+bool spanheap_charge(struct spanheap_client *c, u32 nr);
+void spanheap_uncharge(struct spanheap_client *c, u32 nr);
+void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages);
+void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum);
+int spanheap_client_init(struct spanheap_client *c);
+void spanheap_client_exit(struct spanheap_client *c);
 
 /* spanheap_span.c */
 int spanheap_span_cache_create(void);
@@ -203,11 +313,21 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 				      unsigned long nr_pages,
 				      unsigned long (*clock)(void));
 void spanheap_heap_destroy(struct spanheap *h);
-void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
-			  size_t nr_pages, unsigned int align_shift,
-			  size_t obj_size, gfp_t gfp, unsigned long caller);
-void spanheap_heap_free(struct spanheap *h, const void *addr,
+struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
+			   u32 nr, u32 align, u32 obj_size, gfp_t gfp);
+bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp);
+void spanheap_untake(struct spanheap *h, struct span *s);
+void spanheap_hand_out(struct spanheap *h, struct span *s,
+		       struct spanheap_client *client, u32 obj_size,
+		       unsigned long caller);
+void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
+		    size_t nr_pages, gfp_t gfp, int err);
+void spanheap_span_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
+void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
+struct span *spanheap_span_at(struct spanheap *h, const void *addr);
+void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
+bool spanheap_wants_zero(const struct spanheap_client *c, gfp_t gfp);
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller);
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr,

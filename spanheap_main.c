@@ -44,6 +44,8 @@ module_param_cb(scavenge_period_ms, &spanheap_ms_ops, &spanheap_scavenge_period_
 MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (default 60000)");
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
+module_param_named(cache_kb, spanheap_cache_kb, uint, 0444);
+MODULE_PARM_DESC(cache_kb, "KiB of idle spans of one size that move between CPUs at once (default 256, 0: no per-CPU caches)");
 module_param_named(trace, spanheap_trace, bool, 0644);
 MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
 
@@ -77,8 +79,10 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	if (!attr || check_name(attr->name) || attr->flags & ~SPANHEAP_SKIP_INIT)
 		return ERR_PTR(-EINVAL);
 	c = kzalloc(sizeof(*c), GFP_KERNEL);
-	if (!c)
+	if (!c || spanheap_client_init(c)) {
+		kfree(c);
 		return ERR_PTR(-ENOMEM);
+	}
 	c->heap = h;
 	strscpy(c->name, attr->name, sizeof(c->name));
 	c->flags = attr->flags;
@@ -95,6 +99,7 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 		list_add_tail(&c->list, &h->clients);
 	mutex_unlock(&h->clients_lock);
 	if (err) {
+		spanheap_client_exit(c);
 		kfree(c);
 		return ERR_PTR(err);
 	}
@@ -116,12 +121,8 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 			continue;
 		if (*shown + n < LEAKS_SHOWN)
 			leaks[n++] = *s;
-		c->inuse_pages -= s->nr_pages;
-		h->orphan->inuse_pages += s->nr_pages;
-		if (s->state == SPAN_INUSE) {
-			c->spans--;
-			h->orphan->spans++;
-		}
+		atomic64_add(s->nr_pages, &h->orphan->pages);
+		h->orphan->allocs++;
 		WRITE_ONCE(s->client, h->orphan);
 	}
 	if (seen <= WALK_BATCH)
@@ -135,13 +136,32 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 	return idx;
 }
 
+/* Orphans live in this module's arena until they are freed */
+static void make_orphans(struct spanheap *h, struct spanheap_client *c,
+			 struct client_counts *sum)
+{
+	unsigned int shown = 0;
+	unsigned long flags;
+	u32 idx = 0;
+
+	spin_lock_irqsave(&h->lock, flags);
+	if (!h->pinned) {
+		__module_get(THIS_MODULE);
+		h->pinned = true;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	WARN(1, "spanheap: client %s is gone and leaves %llu spans, %llu pages\n",
+	     c->name, sum->allocs - sum->frees, sum->pages);
+	while (idx != U32_MAX) {
+		idx = orphan_batch(h, c, idx, &shown);
+		cond_resched();
+	}
+}
+
 void spanheap_heap_unregister(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
-	unsigned int shown = 0;
-	unsigned long flags;
-	u64 spans, pages;
-	u32 idx = 0;
+	struct client_counts sum;
 
 	if (WARN_ONCE(READ_ONCE(h->collector) == current,
 		      "spanheap: unregistering from within a collect callback\n"))
@@ -151,23 +171,14 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 	mutex_unlock(&h->clients_lock);
 	spanheap_sysfs_del_client(c);
 
-	spin_lock_irqsave(&h->lock, flags);
-	spans = c->spans;
-	pages = c->inuse_pages;
-	if (pages && !h->pinned) {
-		/* Orphans live in this module's arena until they are freed */
-		__module_get(THIS_MODULE);
-		h->pinned = true;
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
-	if (pages) {
-		WARN(1, "spanheap: client %s is gone and leaves %llu spans, %llu pages\n",
-		     c->name, spans, pages);
-		while (idx != U32_MAX) {
-			idx = orphan_batch(h, c, idx, &shown);
-			cond_resched();
-		}
-	}
+	/* Frees take the heap lock now, and see either client of a span */
+	spanheap_cache_pause(h);
+	spanheap_client_sum(c, &sum);
+	if (sum.pages)
+		make_orphans(h, c, &sum);
+	spanheap_cache_resume(h);
+	synchronize_rcu();	/* who found c in a span is done with it */
+	spanheap_client_exit(c);
 	kfree(c);
 }
 
@@ -490,6 +501,9 @@ static int __init spanheap_init(void)
 	err = spanheap_span_cache_create();
 	if (err)
 		return err;
+	err = spanheap_cache_setup();
+	if (err)
+		goto out_records;
 	h = spanheap_heap_create(&spanheap_arena_ops, pages, heap_clock);
 	if (IS_ERR(h)) {
 		err = PTR_ERR(h);
@@ -497,6 +511,9 @@ static int __init spanheap_init(void)
 	}
 	spanheap_heap = h;
 	arena_mb = pages >> (20 - PAGE_SHIFT);
+	err = spanheap_cache_init(h, spanheap_cache_kb);
+	if (err)
+		goto out_heap;
 	err = spanheap_sysfs_init(h);
 	if (err)
 		goto out_heap;
@@ -513,6 +530,8 @@ out_heap:
 	spanheap_heap = NULL;
 	spanheap_heap_destroy(h);
 out_cache:
+	spanheap_cache_teardown();
+out_records:
 	spanheap_span_cache_destroy();
 	return err;
 }
@@ -526,6 +545,7 @@ static void __exit spanheap_exit(void)
 	spanheap_sysfs_exit();
 	spanheap_heap = NULL;
 	spanheap_heap_destroy(h);
+	spanheap_cache_teardown();
 	spanheap_span_cache_destroy();
 }
 

@@ -136,6 +136,7 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	unsigned long flags;
 	u64 n;
 
+	spanheap_cache_drain(h);
 	mutex_lock(&h->release_lock);
 	n = release_pages_locked(h, age, max_pages);
 	mutex_unlock(&h->release_lock);
@@ -244,11 +245,10 @@ const struct kernel_param_ops spanheap_ms_ops = {
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
 	struct spanheap *h = spanheap_heap;
-	u64 n = READ_ONCE(h->used) - READ_ONCE(h->inuse_pages) -
-		READ_ONCE(h->released_pages);
+	struct spanheap_stats st;
 
-	/* Racy on purpose; a torn difference must not look like terabytes */
-	return (s64)n > 0 ? n : SHRINK_EMPTY;
+	spanheap_heap_stats(h, &st);
+	return (st.resident_bytes - st.inuse_bytes) >> PAGE_SHIFT ?: SHRINK_EMPTY;
 }
 
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
@@ -258,6 +258,7 @@ static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 
 	if (!mutex_trylock(&h->release_lock))
 		return SHRINK_STOP;
+	spanheap_cache_drain(h);
 	n = release_pages_locked(h, 0, sc->nr_to_scan);
 	mutex_unlock(&h->release_lock);
 	return n ? n : SHRINK_STOP;

@@ -2,10 +2,10 @@
 /*
  * The page heap: span map, free lists, best fit, split, coalesce, grow.
  *
- * One allocation, top to bottom: spanheap_heap_alloc() gets what records it may
- * need, __take() finds or grows a free span and cuts it to size, back_span()
- * gives its missing pages memory outside the lock, and __hand_out() publishes
- * it. Descends from the page heap of the Go 1.3 runtime (mheap.c).
+ * spanheap_take() gets what records it may need, __take() finds or grows a free
+ * span and cuts it to size, spanheap_back() gives its missing pages memory
+ * outside the lock, and spanheap_hand_out() publishes it. Descends from the page
+ * heap of the Go 1.3 runtime (mheap.c).
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -17,10 +17,9 @@
 
 #include "spanheap_internal.h"
 
-#define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
-			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
 #define TAKE_RECORDS	3u	/* lead and tail of a split, a growth */
 #define SPARE_KEEP	64u	/* records a trim leaves */
+#define PUT_BATCH	32u	/* cached spans put per hold of the lock */
 
 static struct kmem_cache *span_cache;
 
@@ -228,19 +227,30 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span *cop
 		return false;
 	rcu_read_lock();
 	s = map_find(h, idx, &start);
-	if (s && smp_load_acquire(&s->state) == SPAN_INUSE) {
+	if (s && (smp_load_acquire(&s->state) & ~SPAN_SLOW) == SPAN_INUSE) {
 		copy->start = READ_ONCE(s->start);
 		copy->nr_pages = READ_ONCE(s->nr_pages);
 		copy->obj_size = READ_ONCE(s->obj_size);
 		copy->client = READ_ONCE(s->client);
 		copy->caller = READ_ONCE(s->caller);
 		smp_rmb();	/* pairs with the barrier in __spanheap_put() */
-		found = READ_ONCE(s->state) == SPAN_INUSE &&
+		found = span_state(s) == SPAN_INUSE && copy->client &&
 			READ_ONCE(*map_slot(h, start)) == s &&
 			copy->start == start && idx - start < copy->nr_pages;
 	}
 	rcu_read_unlock();
 	return found;
+}
+
+/* The record in the map for a span that starts at addr, if any; no lock */
+struct span *spanheap_span_at(struct spanheap *h, const void *addr)
+{
+	u32 idx;
+
+	if (!PAGE_ALIGNED(addr) || !addr_to_idx(h, addr, &idx) ||
+	    idx >= smp_load_acquire(&h->used))
+		return NULL;
+	return smp_load_acquire(map_slot(h, idx));
 }
 
 /* The first span that starts at or after page idx */
@@ -567,32 +577,9 @@ static int __grow(struct spanheap *h, u32 nr, struct prep *p)
 
 /* ---- allocation ---- */
 
-static u64 count_objects(u32 nr_pages, u32 obj_size)
-{
-	return obj_size ? ((u64)nr_pages << PAGE_SHIFT) / obj_size : 1;
-}
-
-static bool over_limit(const struct spanheap_client *c, u64 nr)
-{
-	return c->limit_pages && c->inuse_pages + nr > c->limit_pages;
-}
-
-static void __charge(struct spanheap *h, struct spanheap_client *c, u32 nr)
-{
-	c->inuse_pages += nr;
-	c->peak_pages = max(c->peak_pages, c->inuse_pages);
-	h->inuse_pages += nr;
-}
-
-static void __uncharge(struct spanheap *h, struct spanheap_client *c, u32 nr)
-{
-	c->inuse_pages -= nr;
-	h->inuse_pages -= nr;
-}
-
 /* Find and cut a span of nr pages at the alignment, or say why not */
 static struct span *__take(struct spanheap *h, struct spanheap_client *client,
-			   u32 nr, u32 align, struct prep *p)
+			   u32 nr, u32 align, u32 obj_size, struct prep *p)
 {
 	u32 ask = nr + align - 1, lead;
 	struct span *s;
@@ -600,8 +587,6 @@ static struct span *__take(struct spanheap *h, struct spanheap_client *client,
 
 	if (h->nr_spare < SPARE_RESERVE + TAKE_RECORDS)
 		return ERR_PTR(-EAGAIN);
-	if (over_limit(client, nr))
-		return ERR_PTR(-EDQUOT);
 	s = __fit(h, ask);
 	if (!s) {
 		err = __grow(h, ask, p);
@@ -616,12 +601,106 @@ static struct span *__take(struct spanheap *h, struct spanheap_client *client,
 		__spanheap_split(h, s, nr);
 	__spanheap_isolate(h, s, SPAN_TAKEN);
 	s->client = client;
+	s->obj_size = obj_size;
 	h->released_pages -= s->nr_released;
-	__charge(h, client, nr);
+	h->out_pages += nr;
+	h->extra_objects += extra_objects(nr, obj_size);
+	h->allocs++;
+	client->allocs++;
 	return s;
 }
 
-static void clear_pages_of(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
+/* A releaser holds spans that will be free soon; it allocates nothing */
+static bool wait_for_release(struct spanheap *h, gfp_t gfp, bool *waited)
+{
+	if (*waited || !gfpflags_allow_blocking(gfp))
+		return false;
+	*waited = true;
+	mutex_lock(&h->release_lock);
+	mutex_unlock(&h->release_lock);
+	return true;
+}
+
+static bool drain_caches(struct spanheap *h, gfp_t gfp, bool *drained)
+{
+	if (*drained || !h->cache || !gfpflags_allow_blocking(gfp))
+		return false;
+	*drained = true;
+	spanheap_cache_drain(h);
+	return true;
+}
+
+static void absorb(struct spanheap *h, struct prep *p)
+{
+	unsigned long flags;
+
+	if (!list_empty(&p->records)) {
+		spin_lock_irqsave(&h->lock, flags);
+		__absorb(h, p);
+		spin_unlock_irqrestore(&h->lock, flags);
+	}
+	prep_done(p);
+}
+
+/*
+ * A span, TAKEN, charged and counted, that spanheap_hand_out() or
+ * spanheap_untake() must follow. Drops and retakes the lock to get what it lacks.
+ */
+struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
+			   u32 nr, u32 align, u32 obj_size, gfp_t gfp)
+{
+	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
+	bool waited = false, drained = false, releasing;
+	unsigned long flags;
+	struct span *s;
+
+	if (!spanheap_charge(client, nr))
+		return ERR_PTR(-EDQUOT);
+	for (;;) {
+		spin_lock_irqsave(&h->lock, flags);
+		__absorb(h, &p);
+		s = __take(h, client, nr, align, obj_size, &p);
+		releasing = h->nr_releasing;
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (s == ERR_PTR(-ENOSPC) &&
+		    ((releasing && wait_for_release(h, gfp, &waited)) ||
+		     drain_caches(h, gfp, &drained)))
+			continue;
+		if (s != ERR_PTR(-EAGAIN))
+			break;
+		if (prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp))
+			continue;
+		if (!p.want_leaves || p.exact) {
+			s = ERR_PTR(-ENOMEM);
+			break;
+		}
+		p.exact = true;	/* fewer leaves may do */
+		p.want_leaves = 0;
+	}
+	absorb(h, &p);
+	if (IS_ERR(s))
+		spanheap_uncharge(client, nr);
+	return s;
+}
+
+/* A TAKEN span that will not be handed out goes back; it is uncharged */
+void spanheap_untake(struct spanheap *h, struct span *s)
+{
+	struct spanheap_client *client = s->client;
+	unsigned long flags;
+
+	spanheap_uncharge(client, s->nr_pages);
+	spin_lock_irqsave(&h->lock, flags);
+	client->allocs--;
+	h->allocs--;
+	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	h->released_pages += s->nr_released;
+	h->out_pages -= s->nr_pages;
+	__spanheap_put(h, s);
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
+void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
 {
 	for (; nr; idx++, nr--) {
 		clear_page(page_addr(h, idx));
@@ -641,11 +720,10 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 	u32 end = span_end(s), i = s->start, to, got;
 
 	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN | (zero ? __GFP_ZERO : 0);
-	*cleared = 0;
 	while (i < end) {
 		to = spanheap_next_backed(h, i, end, false);
 		if (zero && s->needzero) {
-			clear_pages_of(h, i, to - i, may_sleep);
+			spanheap_clear(h, i, to - i, may_sleep);
 			*cleared += to - i;
 		}
 		i = to;
@@ -666,148 +744,58 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 	return true;
 }
 
-static void __hand_out(struct spanheap *h, struct span *s, u32 obj_size,
+/* What an allocation wants of its span, TAKEN by the caller: memory, and zeros */
+bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp)
+{
+	u32 cleared = 0;
+
+	if ((s->nr_released || (zero && s->needzero)) &&
+	    !back_span(h, s, zero, gfp, &cleared))
+		return false;
+	if (zero) {
+		atomic64_add(cleared, &h->zeroed_pages);
+		atomic64_add(s->nr_pages - cleared, &h->zero_skipped_pages);
+	}
+	return true;
+}
+
+/* The span, TAKEN or CACHED, backed and counted, becomes the client's */
+void spanheap_hand_out(struct spanheap *h, struct span *s,
+		       struct spanheap_client *client, u32 obj_size,
 		       unsigned long caller)
 {
+	s->client = client;
 	s->obj_size = obj_size;
 	s->caller = caller;
 	__map_cover(h, s);
-	h->objects += count_objects(s->nr_pages, obj_size);
-	h->spans++;
-	h->allocs++;
-	s->client->spans++;
-	s->client->allocs++;
 	/* Pairs with the acquire in spanheap_heap_lookup() */
 	smp_store_release(&s->state, SPAN_INUSE);
 }
 
-static void __count_zero(struct spanheap *h, bool zero, u32 nr, u32 cleared)
-{
-	if (!zero)
-		return;
-	h->zeroed_pages += cleared;
-	h->zero_skipped_pages += nr - cleared;
-}
-
-static bool wants_zero(const struct spanheap_client *c, gfp_t gfp)
+bool spanheap_wants_zero(const struct spanheap_client *c, gfp_t gfp)
 {
 	return c->flags & SPANHEAP_SKIP_INIT ? gfp & __GFP_ZERO :
 					       want_init_on_alloc(gfp);
 }
 
-/* A releaser holds spans that will be free soon; it allocates nothing */
-static bool wait_for_release(struct spanheap *h, gfp_t gfp, bool *waited)
+/* Count and report what the caller is refused */
+void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
+		    size_t nr_pages, gfp_t gfp, int err)
 {
-	if (*waited || !gfpflags_allow_blocking(gfp))
-		return false;
-	*waited = true;
-	mutex_lock(&h->release_lock);
-	mutex_unlock(&h->release_lock);
-	return true;
-}
-
-/* The span, TAKEN and charged. Drops and retakes the lock to get what it lacks. */
-static struct span *take_span(struct spanheap *h, struct spanheap_client *client,
-			      u32 nr, u32 align, gfp_t gfp)
-{
-	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
-	bool waited = false, releasing;
+	struct spanheap_stats st;
 	unsigned long flags;
-	struct span *s;
-
-	for (;;) {
-		spin_lock_irqsave(&h->lock, flags);
-		__absorb(h, &p);
-		s = __take(h, client, nr, align, &p);
-		releasing = h->nr_releasing;
-		spin_unlock_irqrestore(&h->lock, flags);
-		if (s == ERR_PTR(-ENOSPC) && releasing &&
-		    wait_for_release(h, gfp, &waited))
-			continue;
-		if (s != ERR_PTR(-EAGAIN))
-			break;
-		if (prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp))
-			continue;
-		if (!p.want_leaves || p.exact) {
-			s = ERR_PTR(-ENOMEM);
-			break;
-		}
-		p.exact = true;	/* fewer leaves may do */
-		p.want_leaves = 0;
-	}
-	if (!list_empty(&p.records)) {
-		spin_lock_irqsave(&h->lock, flags);
-		__absorb(h, &p);
-		spin_unlock_irqrestore(&h->lock, flags);
-	}
-	prep_done(&p);
-	return s;
-}
-
-static void *fail_alloc(struct spanheap *h, struct spanheap_client *client,
-			size_t nr_pages, gfp_t gfp, int err)
-{
-	unsigned long flags;
-	u64 inuse;
 
 	spin_lock_irqsave(&h->lock, flags);
 	h->failed_allocs++;
 	client->failed_allocs++;
-	inuse = h->inuse_pages;
 	spin_unlock_irqrestore(&h->lock, flags);
-	if (!(gfp & __GFP_NOWARN))
-		pr_warn_ratelimited("%s: cannot allocate %zu pages (%llu bytes), %llu bytes in use: error %d\n",
-				    client->name, nr_pages,
-				    (u64)nr_pages << PAGE_SHIFT,
-				    inuse << PAGE_SHIFT, err);
+	if (gfp & __GFP_NOWARN)
+		return NULL;
+	spanheap_heap_stats(h, &st);
+	pr_warn_ratelimited("%s: cannot allocate %zu pages (%llu bytes), %llu bytes in use: error %d\n",
+			    client->name, nr_pages, (u64)nr_pages << PAGE_SHIFT,
+			    st.inuse_bytes, err);
 	return NULL;
-}
-
-void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
-			  size_t nr_pages, unsigned int align_shift,
-			  size_t obj_size, gfp_t gfp, unsigned long caller)
-{
-	bool zero, ok = true;
-	unsigned long flags;
-	u32 align, cleared = 0;
-	struct span *s;
-	void *addr;
-
-	if (!client)
-		client = h->anon;
-	if (WARN_ON_ONCE(gfp & ~GFP_ALLOWED) || !nr_pages)
-		return fail_alloc(h, client, nr_pages, gfp, -EINVAL);
-	align_shift = max_t(unsigned int, align_shift, PAGE_SHIFT) - PAGE_SHIFT;
-	if (nr_pages > h->arena_pages || align_shift >= 31 ||
-	    nr_pages + (1u << align_shift) - 1 > h->arena_pages)
-		return fail_alloc(h, client, nr_pages, gfp, -ENOSPC);
-	if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
-		return fail_alloc(h, client, nr_pages, gfp, -EINVAL);
-	align = 1u << align_shift;
-
-	s = take_span(h, client, nr_pages, align, gfp);
-	if (IS_ERR(s))
-		return fail_alloc(h, client, nr_pages, gfp, PTR_ERR(s));
-
-	zero = wants_zero(client, gfp);
-	if (s->nr_released || (zero && s->needzero))
-		ok = back_span(h, s, zero, gfp, &cleared);
-
-	addr = span_addr(h, s);
-	spin_lock_irqsave(&h->lock, flags);
-	if (ok) {
-		__count_zero(h, zero, nr_pages, cleared);
-		__hand_out(h, s, obj_size, caller);
-	} else {
-		h->released_pages += s->nr_released;
-		__uncharge(h, s->client, nr_pages);
-		__spanheap_put(h, s);
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
-	if (!ok)
-		return fail_alloc(h, client, nr_pages, gfp, -ENOMEM);
-	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
-	return addr;
 }
 
 /* ---- free ---- */
@@ -815,6 +803,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 static const char * const state_names[] = {
 	[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_TAKEN] = "busy",
 	[SPAN_INUSE] = "in use", [SPAN_RELEASING] = "being released",
+	[SPAN_CACHED] = "free (cached)",
 };
 
 /* A free of something that is not an allocated span: once per call site */
@@ -846,82 +835,99 @@ static void report_bad_free(struct spanheap *h, const void *addr,
 	else
 		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is %s, last allocated by %pS\n",
 		       addr, (void *)caller, copy.nr_pages,
-		       page_addr(h, copy.start), state_names[copy.state],
+		       page_addr(h, copy.start), state_names[span_state(&copy)],
 		       (void *)copy.caller);
 }
 
-/* The in-use span that starts at addr */
-static struct span *__inuse_at(struct spanheap *h, const void *addr)
+/* The in-use span that starts at addr is claimed (old: its state), or there is none */
+static struct span *__claim_at(struct spanheap *h, const void *addr, u32 *old)
 {
-	struct span *s;
-	u32 idx;
+	struct span *s = spanheap_span_at(h, addr);
 
-	if (!PAGE_ALIGNED(addr) || !addr_to_idx(h, addr, &idx) || idx >= h->used)
+	if (!s || span_addr(h, s) != addr)
 		return NULL;
-	s = *map_slot(h, idx);
-	return s && s->start == idx && s->state == SPAN_INUSE ? s : NULL;
+	*old = spanheap_claim(s, SPAN_TAKEN);
+	return *old == SPAN_DEAD ? NULL : s;
 }
 
 static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
 {
-	if (client == h->orphan && !client->spans && h->pinned) {
+	if (client == h->orphan && client->allocs == client->frees && h->pinned) {
 		h->pinned = false;
 		module_put(THIS_MODULE);
 	}
 }
 
-/* s, TAKEN, is given back */
+/* s, TAKEN and backed, is given back */
 static void __end_use(struct spanheap *h, struct span *s, bool cleared)
 {
-	__uncharge(h, s->client, s->nr_pages);
+	spanheap_uncharge(s->client, s->nr_pages);
+	h->out_pages -= s->nr_pages;
 	s->nr_released = 0;
 	s->needzero = !cleared;
 	__spanheap_put(h, s);
 }
 
-void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long caller)
+/* A free that no cache takes */
+void spanheap_span_free(struct spanheap *h, const void *addr, unsigned long caller)
 {
 	bool clear = want_init_on_free();
+	struct spanheap_client *client;
 	unsigned long flags;
 	struct span *s;
-	u32 nr;
+	u32 nr, old;
 
-	if (!addr)
-		return;
 	spin_lock_irqsave(&h->lock, flags);
-	s = __inuse_at(h, addr);
+	s = __claim_at(h, addr, &old);
 	if (!s) {
 		spin_unlock_irqrestore(&h->lock, flags);
 		report_bad_free(h, addr, caller);
 		return;
 	}
 	nr = s->nr_pages;
-	WRITE_ONCE(s->state, SPAN_TAKEN);
-	h->objects -= count_objects(nr, s->obj_size);
-	h->spans--;
-	h->frees++;
-	s->client->spans--;
-	s->client->frees++;
-	__orphan_done(h, s->client);
 	if (clear) {
-		/* charged until it is free: nobody else can have the pages */
+		/* TAKEN and charged meanwhile: nobody else can have the pages */
 		spin_unlock_irqrestore(&h->lock, flags);
-		clear_pages_of(h, s->start, nr, false);
+		spanheap_clear(h, s->start, nr, false);
 		spin_lock_irqsave(&h->lock, flags);
 	}
+	client = s->client;
+	h->extra_objects -= extra_objects(nr, s->obj_size);
+	h->frees++;
+	client->frees++;
 	__end_use(h, s, clear);
+	__orphan_done(h, client);
 	spin_unlock_irqrestore(&h->lock, flags);
 	trace_spanheap_free((unsigned long)addr, nr, caller);
 }
 
+/* Spans that came out of a cache go into the free lists */
+void spanheap_put_cached(struct spanheap *h, struct llist_node *first)
+{
+	unsigned long flags;
+	struct span *s;
+	u32 n;
+
+	while (first) {
+		spin_lock_irqsave(&h->lock, flags);
+		for (n = 0; first && n < PUT_BATCH; n++) {
+			s = llist_entry(first, struct span, cached);
+			first = first->next;
+			h->out_pages -= s->nr_pages;
+			h->uncached_pages += s->nr_pages;
+			__spanheap_put(h, s);
+		}
+		spin_unlock_irqrestore(&h->lock, flags);
+	}
+}
+
 /* ---- resize ---- */
 
-/* Give the tail of an in-use span back. Needs a spare record. */
+/* Give the tail of a TAKEN span back. Needs a spare record. */
 static void __cut_tail(struct spanheap *h, struct span *s, u32 nr)
 {
 	struct span *t = __new_record(h);
 
-	h->objects -= count_objects(s->nr_pages, s->obj_size);
 	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
 	t->start = s->start + nr;
 	t->nr_pages = s->nr_pages - nr;
@@ -929,11 +935,11 @@ static void __cut_tail(struct spanheap *h, struct span *s, u32 nr)
 	t->caller = s->caller;
 	t->obj_size = 0;
 	WRITE_ONCE(t->state, SPAN_TAKEN);
-	INIT_LIST_HEAD(&t->lru);
+	h->extra_objects += extra_objects(nr, s->obj_size) -
+			    extra_objects(s->nr_pages, s->obj_size);
 	WRITE_ONCE(s->nr_pages, nr);
 	__map_set(h, s);
 	__map_set(h, t);
-	h->objects += count_objects(nr, s->obj_size);
 	/* pages that init_on_free wants clear are cleared when next handed out */
 	__end_use(h, t, false);
 }
@@ -945,10 +951,6 @@ static struct span *__take_behind(struct spanheap *h, struct span *s, u32 nr,
 	struct span *n;
 	int err;
 
-	if (h->nr_spare < SPARE_RESERVE + TAKE_RECORDS)
-		return ERR_PTR(-EAGAIN);
-	if (over_limit(s->client, nr))
-		return ERR_PTR(-EDQUOT);
 	n = span_end(s) < h->used ? *map_slot(h, span_end(s)) : NULL;
 	if (n && n->state != SPAN_FREE)
 		return ERR_PTR(-EBUSY);
@@ -965,107 +967,142 @@ static struct span *__take_behind(struct spanheap *h, struct span *s, u32 nr,
 	__spanheap_isolate(h, n, SPAN_TAKEN);
 	n->client = s->client;
 	h->released_pages -= n->nr_released;
-	__charge(h, s->client, nr);
+	h->out_pages += nr;
 	return n;
 }
 
-static bool join_behind(struct spanheap *h, void *addr, u32 old, struct span *n,
-			gfp_t gfp)
-{
-	bool zero = wants_zero(n->client, gfp), ok;
-	u32 cleared, nr = n->nr_pages;
-	unsigned long flags;
-	struct span *s;
-
-	ok = back_span(h, n, zero, gfp, &cleared);
-	spin_lock_irqsave(&h->lock, flags);
-	s = __inuse_at(h, addr);
-	if (ok && s && s->nr_pages == old && span_end(s) == n->start) {
-		h->objects -= count_objects(old, s->obj_size);
-		h->objects += count_objects(old + nr, s->obj_size);
-		__map_clear(h, n);
-		WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
-		WRITE_ONCE(s->nr_pages, old + nr);
-		__map_set(h, s);
-		__map_cover(h, s);
-		__drop_record(h, n);
-		__count_zero(h, zero, nr, cleared);
-	} else {
-		ok = false;
-		h->released_pages += n->nr_released;
-		__uncharge(h, n->client, nr);
-		__spanheap_put(h, n);
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
-	return ok;
-}
-
-bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
-			  gfp_t gfp, unsigned long caller)
+/* Take nr pages behind s, which the caller has TAKEN, and back them */
+static struct span *take_behind(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 {
 	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
-	struct span *s, *n;
 	unsigned long flags;
-	bool done = false;
-	u32 old = 0;
+	struct span *n;
 
-	if (WARN_ON_ONCE(gfp & ~GFP_ALLOWED) || !nr_pages ||
-	    nr_pages > h->arena_pages)
-		return false;
 	do {
-		n = NULL;
+		n = ERR_PTR(-EAGAIN);
 		spin_lock_irqsave(&h->lock, flags);
 		__absorb(h, &p);
-		s = __inuse_at(h, addr);
-		if (s)
-			old = s->nr_pages;
-		if (!s || (u64)nr_pages << PAGE_SHIFT < s->obj_size)
-			;	/* nothing to resize, or not to that */
-		else if (nr_pages > old)
-			n = __take_behind(h, s, nr_pages - old, &p);
-		else if (nr_pages < old && h->nr_spare <= SPARE_RESERVE)
-			n = ERR_PTR(-EAGAIN);
-		else if (nr_pages < old)
-			__cut_tail(h, s, nr_pages);
-		done = s && old >= nr_pages && s->nr_pages == nr_pages;
+		if (h->nr_spare >= SPARE_RESERVE + TAKE_RECORDS)
+			n = __take_behind(h, s, nr, &p);
 		spin_unlock_irqrestore(&h->lock, flags);
 	} while (n == ERR_PTR(-EAGAIN) &&
 		 prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp));
+	absorb(h, &p);
+	if (IS_ERR(n) ||
+	    spanheap_back(h, n, spanheap_wants_zero(n->client, gfp), gfp))
+		return n;
 
 	spin_lock_irqsave(&h->lock, flags);
-	__absorb(h, &p);
+	h->released_pages += n->nr_released;
+	h->out_pages -= nr;
+	__spanheap_put(h, n);
 	spin_unlock_irqrestore(&h->lock, flags);
-	prep_done(&p);
-	if (!s)
+	return ERR_PTR(-ENOMEM);
+}
+
+static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
+{
+	u32 old = s->nr_pages;
+	unsigned long flags;
+	struct span *n;
+
+	if (!spanheap_charge(s->client, nr - old))
+		return false;
+	n = take_behind(h, s, nr - old, gfp);
+	if (IS_ERR(n)) {
+		spanheap_uncharge(s->client, nr - old);
+		return false;
+	}
+	spin_lock_irqsave(&h->lock, flags);
+	h->extra_objects += extra_objects(nr, s->obj_size) -
+			    extra_objects(old, s->obj_size);
+	__map_clear(h, n);
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	WRITE_ONCE(s->nr_pages, nr);
+	__map_set(h, s);
+	__map_cover(h, s);
+	__drop_record(h, n);
+	spin_unlock_irqrestore(&h->lock, flags);
+	return true;
+}
+
+static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
+{
+	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
+	unsigned long flags;
+	bool done;
+
+	do {
+		spin_lock_irqsave(&h->lock, flags);
+		__absorb(h, &p);
+		done = h->nr_spare > SPARE_RESERVE;
+		if (done)
+			__cut_tail(h, s, nr);
+		spin_unlock_irqrestore(&h->lock, flags);
+	} while (!done && prep_more(&p, SPARE_RESERVE + 1, gfp));
+	absorb(h, &p);
+	return done;
+}
+
+/* The span is TAKEN meanwhile: a free or a second resize of it is a bad one */
+bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
+			  gfp_t gfp, unsigned long caller)
+{
+	unsigned long flags;
+	struct span *s;
+	bool done;
+	u32 state;
+
+	if (!spanheap_gfp_ok(gfp) || !nr_pages || nr_pages > h->arena_pages)
+		return false;
+	spin_lock_irqsave(&h->lock, flags);
+	s = __claim_at(h, addr, &state);
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (!s) {
 		report_bad_free(h, addr, caller);
-	if (IS_ERR_OR_NULL(n))
-		return done;
-	return join_behind(h, addr, old, n, gfp);
+		return false;
+	}
+	if ((u64)nr_pages << PAGE_SHIFT < s->obj_size)
+		done = false;
+	else if (nr_pages > s->nr_pages)
+		done = grow_span(h, s, nr_pages, gfp);
+	else if (nr_pages < s->nr_pages)
+		done = shrink_span(h, s, nr_pages, gfp);
+	else
+		done = true;
+	smp_store_release(&s->state, state);
+	return done;
 }
 
 /* ---- counters, check, life ---- */
 
 void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 {
+	struct span_cache sum;
 	unsigned long flags;
+	u64 cached, inuse;
 
 	spin_lock_irqsave(&h->lock, flags);
+	spanheap_cache_sum(h, &sum);
+	/* Caches move while they are summed; what they hold is in out_pages */
+	cached = clamp_t(s64, sum.cached_pages - h->uncached_pages, 0, h->out_pages);
+	inuse = h->out_pages - cached;
 	*st = (struct spanheap_stats) {
 		.arena_bytes = (u64)h->arena_pages << PAGE_SHIFT,
 		.sys_bytes = (u64)h->used << PAGE_SHIFT,
-		.inuse_bytes = h->inuse_pages << PAGE_SHIFT,
-		.idle_bytes = (h->used - h->inuse_pages) << PAGE_SHIFT,
+		.inuse_bytes = inuse << PAGE_SHIFT,
+		.idle_bytes = (h->used - inuse) << PAGE_SHIFT,
 		.released_bytes = h->released_pages << PAGE_SHIFT,
 		.resident_bytes = (h->used - h->released_pages) << PAGE_SHIFT,
-		.objects = h->objects,
-		.spans = h->spans,
+		.cached_bytes = cached << PAGE_SHIFT,
+		.allocs = h->allocs + sum.allocs,
+		.frees = h->frees + sum.frees,
 		.span_meta_bytes = h->nr_records * sizeof(struct span),
 		.other_meta_bytes = sizeof(*h) +
 			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
 			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover)) +
-			BATCH_PAGES * sizeof(*h->release_pages),
-		.allocs = h->allocs,
-		.frees = h->frees,
+			BATCH_PAGES * sizeof(*h->release_pages) +
+			(h->cache ? num_possible_cpus() * sizeof(*h->cache) : 0),
 		.failed_allocs = h->failed_allocs,
 		.invalid_frees = h->invalid_frees,
 		.grows = h->grows,
@@ -1073,10 +1110,14 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 		.scavenged_bytes = h->scavenged_pages << PAGE_SHIFT,
 		.tlb_flushes = h->tlb_flushes,
 		.largest_free_pages = __spanheap_largest_free(h),
-		.orphan_bytes = h->orphan->inuse_pages << PAGE_SHIFT,
-		.zeroed_bytes = h->zeroed_pages << PAGE_SHIFT,
-		.zero_skipped_bytes = h->zero_skipped_pages << PAGE_SHIFT,
+		.orphan_bytes = (u64)atomic64_read(&h->orphan->pages) << PAGE_SHIFT,
+		.zeroed_bytes = (atomic64_read(&h->zeroed_pages) +
+				 sum.zeroed_pages) << PAGE_SHIFT,
+		.zero_skipped_bytes = (atomic64_read(&h->zero_skipped_pages) +
+				       sum.zero_skipped_pages) << PAGE_SHIFT,
 	};
+	st->spans = max_t(s64, st->allocs - st->frees, 0);
+	st->objects = max_t(s64, st->spans + h->extra_objects + sum.extra_objects, 0);
 	spin_unlock_irqrestore(&h->lock, flags);
 }
 
@@ -1108,16 +1149,23 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 		return "spans do not tile the map";
 	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
 		return "map entries do not name the span";
-	if (s->state == SPAN_DEAD)
+	switch (span_state(s)) {
+	case SPAN_DEAD:
 		return "dead record in the map";
-	if (s->state == SPAN_TAKEN || s->state == SPAN_RELEASING)
+	case SPAN_TAKEN:
+	case SPAN_RELEASING:
 		return NULL;	/* its owner is changing it */
-	released = count_released(h, idx, s->nr_pages);
-	if (s->state == SPAN_INUSE) {
-		if (released)
-			return "in-use span with unbacked pages";
-		return s->client ? NULL : "in-use span without a client";
+	case SPAN_INUSE:
+	case SPAN_CACHED:
+		if (s->nr_released || count_released(h, idx, s->nr_pages))
+			return "in-use or cached span with unbacked pages";
+		return NULL;
+	case SPAN_FREE:
+		break;
+	default:
+		return "impossible state";
 	}
+	released = count_released(h, idx, s->nr_pages);
 	if (prev && prev->state == SPAN_FREE)
 		return "free neighbours not coalesced";
 	if (released != s->nr_released)
@@ -1142,6 +1190,52 @@ static const char *__check_lists(struct spanheap *h)
 	return NULL;
 }
 
+struct check_sums {
+	u64 out, released, cached, inuse_spans, ops;
+	u32 nr_free, busy;
+};
+
+static void __check_count(struct check_sums *c, const struct span *s)
+{
+	switch (span_state(s)) {
+	case SPAN_FREE:
+		c->nr_free++;
+		c->released += s->nr_released;
+		return;
+	case SPAN_INUSE:
+		c->inuse_spans++;
+		break;
+	case SPAN_CACHED:
+		c->cached += s->nr_pages;
+		break;
+	default:
+		c->busy++;
+		return;
+	}
+	c->out += s->nr_pages;
+}
+
+/* Totals of a walk during which the map stood still */
+static const char *__check_totals(struct spanheap *h, const struct check_sums *c)
+{
+	struct span_cache sum;
+
+	if (c->out != h->out_pages)
+		return "pages handed out differ from the map";
+	if (c->released != h->released_pages)
+		return "released counter differs from the map";
+	if (c->nr_free != h->nr_free)
+		return "free span counter differs from the map";
+	spanheap_cache_sum(h, &sum);
+	if (sum.allocs + sum.frees != c->ops)
+		return NULL;	/* caches were used meanwhile */
+	if (sum.cached_pages - h->uncached_pages != c->cached)
+		return "cached counter differs from the map";
+	if (h->allocs + sum.allocs - h->frees - sum.frees != c->inuse_spans)
+		return "spans in use differ from the map";
+	return NULL;
+}
+
 /*
  * Walk every invariant, a bounded number of spans per hold of the lock. Totals
  * are compared when nothing changed meanwhile; on a busy heap after some tries
@@ -1154,13 +1248,17 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 	int try;
 
 	for (try = 0; try < 4 && !bad; try++) {
-		u64 inuse = 0, released = 0, spans = 0, seq, last;
-		u32 idx = 0, nr_free = 0, busy = 0;
+		struct check_sums sums = {};
+		struct span_cache sum;
 		struct span *s, *prev = NULL;
+		u32 idx = 0, seen = 0;
+		u64 seq, last;
 
 		spin_lock_irqsave(&h->lock, flags);
 		bad = __check_lists(h);
 		seq = last = h->seq;
+		spanheap_cache_sum(h, &sum);
+		sums.ops = sum.allocs + sum.frees;
 		while (!bad && idx < h->used) {
 			s = __spanheap_next(h, idx);
 			if (!s) {
@@ -1176,30 +1274,17 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 			bad = __check_span(h, s, idx, prev);
 			if (bad)
 				break;
-			if (s->state == SPAN_FREE) {
-				nr_free++;
-				released += s->nr_released;
-			} else if (s->state == SPAN_INUSE) {
-				spans++;
-				inuse += s->nr_pages;
-			} else {
-				busy++;
-			}
+			__check_count(&sums, s);
 			idx = span_end(s);
 			prev = s;
-			if ((nr_free + spans) % 64 == 63) {
+			if (++seen % 64 == 0) {
 				spin_unlock_irqrestore(&h->lock, flags);
 				cond_resched();
 				spin_lock_irqsave(&h->lock, flags);
 			}
 		}
-		if (!bad && seq == h->seq && !busy) {
-			if (inuse != h->inuse_pages || spans != h->spans)
-				bad = "in-use counters differ from the map";
-			else if (released != h->released_pages)
-				bad = "released counter differs from the map";
-			else if (nr_free != h->nr_free)
-				bad = "free span counter differs from the map";
+		if (!bad && seq == h->seq && !sums.busy) {
+			bad = __check_totals(h, &sums);
 			try = 4;
 		}
 		spin_unlock_irqrestore(&h->lock, flags);
@@ -1209,10 +1294,21 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 	return bad ? -EUCLEAN : 0;
 }
 
+static void free_client(struct spanheap_client *c)
+{
+	if (c)
+		spanheap_client_exit(c);
+	kfree(c);
+}
+
 static struct spanheap_client *inner_client(struct spanheap *h, const char *name)
 {
 	struct spanheap_client *c = kzalloc(sizeof(*c), GFP_KERNEL);
 
+	if (c && spanheap_client_init(c)) {
+		kfree(c);
+		return NULL;
+	}
 	if (c) {
 		c->heap = h;
 		strscpy(c->name, name, sizeof(c->name));
@@ -1272,7 +1368,8 @@ void spanheap_heap_destroy(struct spanheap *h)
 	u32 i;
 
 	if (h->ops) {
-		if (WARN_ON(h->inuse_pages))
+		spanheap_cache_exit(h);
+		if (WARN_ON(h->out_pages))
 			return;
 		spanheap_scavenge(h, 0, U64_MAX);
 		spin_lock_irq(&h->lock);
@@ -1288,8 +1385,8 @@ void spanheap_heap_destroy(struct spanheap *h)
 	for (i = 0; h->map && i < h->nr_map_leaves; i++)
 		free_leaf(h->map[i]);
 	xa_destroy(&h->bad_callers);
-	kfree(h->orphan);
-	kfree(h->anon);
+	free_client(h->orphan);
+	free_client(h->anon);
 	kvfree(h->release_pages);
 	kvfree(h->cover);
 	kvfree(h->map);

@@ -133,30 +133,40 @@ static const struct attribute_group heap_group = { .attrs = heap_attrs };
 
 /* ---- clients/<name>/ ---- */
 
-struct client_attr {
-	struct kobj_attribute attr;
-	size_t offset;
-	unsigned int shift;	/* PAGE_SHIFT where the field counts pages */
-};
-
-static ssize_t client_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+static struct spanheap_client *to_client(struct kobject *kobj)
 {
-	struct spanheap_client *c = container_of(kobj, struct spanheap_client, kobj);
-	struct client_attr *a = container_of(attr, struct client_attr, attr);
-	unsigned long flags;
-	u64 val;
-
-	spin_lock_irqsave(&c->heap->lock, flags);
-	val = *(u64 *)((char *)c + a->offset);
-	spin_unlock_irqrestore(&c->heap->lock, flags);
-	return sysfs_emit(buf, "%llu\n", val << a->shift);
+	return container_of(kobj, struct spanheap_client, kobj);
 }
 
-static ssize_t limit_store(struct kobject *kobj, struct kobj_attribute *attr,
-			   const char *buf, size_t count)
+#define CLIENT(_name, _value)						\
+static ssize_t _name##_show(struct kobject *kobj,			\
+			    struct kobj_attribute *attr, char *buf)	\
+{									\
+	struct spanheap_client *c = to_client(kobj);			\
+	struct client_counts n;						\
+									\
+	spanheap_client_sum(c, &n);					\
+	return sysfs_emit(buf, "%llu\n", (u64)(_value));		\
+}									\
+static struct kobj_attribute client_##_name = __ATTR_RO(_name)
+
+CLIENT(inuse_bytes, n.pages << PAGE_SHIFT);
+CLIENT(peak_bytes, n.peak << PAGE_SHIFT);
+CLIENT(spans, max_t(s64, n.allocs - n.frees, 0));
+CLIENT(allocs, n.allocs);
+CLIENT(frees, n.frees);
+CLIENT(failed_allocs, READ_ONCE(c->failed_allocs));
+
+static ssize_t limit_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
+				char *buf)
 {
-	struct spanheap_client *c = container_of(kobj, struct spanheap_client, kobj);
-	unsigned long flags;
+	return sysfs_emit(buf, "%llu\n",
+			  READ_ONCE(to_client(kobj)->limit_pages) << PAGE_SHIFT);
+}
+
+static ssize_t limit_bytes_store(struct kobject *kobj, struct kobj_attribute *attr,
+				 const char *buf, size_t count)
+{
 	u64 bytes;
 	int err = kstrtou64(buf, 0, &bytes);
 
@@ -164,35 +174,20 @@ static ssize_t limit_store(struct kobject *kobj, struct kobj_attribute *attr,
 		return err;
 	if (bytes && bytes < PAGE_SIZE)
 		return -EINVAL;
-	spin_lock_irqsave(&c->heap->lock, flags);
-	c->limit_pages = bytes >> PAGE_SHIFT;
-	spin_unlock_irqrestore(&c->heap->lock, flags);
+	spanheap_set_limit(to_client(kobj), bytes >> PAGE_SHIFT);
 	return count;
 }
 
-#define CLIENT(_name, _mode, _store, _field, _shift)			\
-static struct client_attr client_##_name = {				\
-	.attr = __ATTR(_name, _mode, client_show, _store),		\
-	.offset = offsetof(struct spanheap_client, _field),		\
-	.shift = _shift,						\
-}
-
-CLIENT(inuse_bytes, 0444, NULL, inuse_pages, PAGE_SHIFT);
-CLIENT(peak_bytes, 0444, NULL, peak_pages, PAGE_SHIFT);
-CLIENT(spans, 0444, NULL, spans, 0);
-CLIENT(allocs, 0444, NULL, allocs, 0);
-CLIENT(frees, 0444, NULL, frees, 0);
-CLIENT(failed_allocs, 0444, NULL, failed_allocs, 0);
-CLIENT(limit_bytes, 0644, limit_store, limit_pages, PAGE_SHIFT);
+static struct kobj_attribute client_limit_bytes = __ATTR_RW(limit_bytes);
 
 static struct attribute *client_attrs[] = {
-	&client_inuse_bytes.attr.attr,
-	&client_peak_bytes.attr.attr,
-	&client_spans.attr.attr,
-	&client_allocs.attr.attr,
-	&client_frees.attr.attr,
-	&client_failed_allocs.attr.attr,
-	&client_limit_bytes.attr.attr,
+	&client_inuse_bytes.attr,
+	&client_peak_bytes.attr,
+	&client_spans.attr,
+	&client_allocs.attr,
+	&client_frees.attr,
+	&client_failed_allocs.attr,
+	&client_limit_bytes.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(client);
