@@ -17,6 +17,8 @@
 
 #include "spanheap_internal.h"
 
+#define SHRINK_PAGES	512	/* the system asks for so many at once */
+
 unsigned int spanheap_scavenge_age_ms = 300000;
 unsigned int spanheap_scavenge_period_ms = 60000;
 unsigned int spanheap_force_cycle_ms = 120000;
@@ -251,14 +253,17 @@ static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 	return (st.resident_bytes - st.inuse_bytes) >> PAGE_SHIFT ?: SHRINK_EMPTY;
 }
 
+/*
+ * Waiting for another releaser is safe in reclaim, for it allocates nothing, and
+ * needed: a reclaimer told of no progress would soon kill a process.
+ */
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {
 	struct spanheap *h = spanheap_heap;
 	u64 n;
 
-	if (!mutex_trylock(&h->release_lock))
-		return SHRINK_STOP;
 	spanheap_cache_drain(h);
+	mutex_lock(&h->release_lock);
 	n = release_pages_locked(h, 0, sc->nr_to_scan);
 	mutex_unlock(&h->release_lock);
 	return n ? n : SHRINK_STOP;
@@ -269,7 +274,8 @@ int spanheap_scav_start(struct spanheap *h)
 	scav_task = kthread_run(scav_thread, h, "spanheap_scav");
 	if (IS_ERR(scav_task))
 		return PTR_ERR(scav_task);
-	shrinker = compat_shrinker_register(shrink_count, shrink_scan);
+	shrinker = compat_shrinker_register(shrink_count, shrink_scan,
+					    SHRINK_PAGES);
 	if (IS_ERR(shrinker)) {
 		kthread_stop(scav_task);
 		return PTR_ERR(shrinker);

@@ -34,7 +34,7 @@ typedef unsigned long (*compat_shrink_fn)(struct shrinker *s,
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
 static inline struct shrinker *
-compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan)
+compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan, long batch)
 {
 	struct shrinker *s = shrinker_alloc(0, "spanheap");
 
@@ -42,6 +42,7 @@ compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan)
 		return ERR_PTR(-ENOMEM);
 	s->count_objects = count;
 	s->scan_objects = scan;
+	s->batch = batch;
 	shrinker_register(s);
 	return s;
 }
@@ -52,7 +53,7 @@ static inline void compat_shrinker_unregister(struct shrinker *s)
 }
 #else
 static inline struct shrinker *
-compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan)
+compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan, long batch)
 {
 	struct shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
 	int err;
@@ -61,6 +62,7 @@ compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan)
 		return ERR_PTR(-ENOMEM);
 	s->count_objects = count;
 	s->scan_objects = scan;
+	s->batch = batch;
 	s->seeks = DEFAULT_SEEKS;
 	err = register_shrinker(s, "spanheap");
 	if (err) {
