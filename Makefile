@@ -1,15 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0
+# Thin: each target is a script in tools/ that installs or fetches what it lacks.
 KVER ?= 6.1
-KDIR ?= $(if $(wildcard /lib/modules/$(shell uname -r)/build/Makefile),/lib/modules/$(shell uname -r)/build,$(KVER))
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(KVER))
+INSTALL_MOD_PATH ?= $(DESTDIR)
+export INSTALL_MOD_PATH
 
-.PHONY: all check selftest help clean
-all:	## build the modules for KDIR (default: running kernel, else stock 6.1)
-	tools/need make gcc libelf-dev bc xz-utils kmod
+.PHONY: all check kunit selftest dkms-test demo bench lint docs install dkms-install clean help
+
+all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/build $(KDIR)
-check: selftest	## every test
+check:	## every test: kunit, selftest and dkms-test
+	tools/check
+kunit:	## unit tests in User-Mode Linux KVER (6.1)
+	tools/kunit $(KVER)
 selftest:	## tests in a VM with stock kernel KVER (6.1 or 6.12)
 	tools/selftest $(KVER)
+dkms-test:	## build, install and remove through DKMS, in a clean folder
+	tools/dkms test
+demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
+	tools/demo $(KVER)
+bench:	## measure beside the other allocators
+	tools/bench
+lint:	## checkpatch, kernel-doc, shellcheck, sparse, coccicheck
+	tools/lint
+docs:	## the documentation as text and HTML
+	tools/docs
+install:	## install spanheap.ko for KDIR, below DESTDIR if given
+	tools/install $(KDIR)
+dkms-install:	## install through DKMS, for this kernel and those to come
+	tools/dkms install
 clean:	## forget what was built (fetched kernels stay)
 	rm -rf $${XDG_CACHE_HOME:-$$HOME/.cache}/spanheap/build
 help:	## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
