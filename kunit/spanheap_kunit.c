@@ -115,9 +115,24 @@ static void heap_exit(struct kunit *test)
 	spanheap_heap_destroy(h);
 }
 
-#define alloc(h, nr)	spanheap_heap_alloc(h, (h)->anon, nr, 0, 0, GFP_KERNEL | __GFP_NOWARN, _THIS_IP_)
-#define zalloc(h, nr)	spanheap_heap_alloc(h, (h)->anon, nr, 0, 0, GFP_KERNEL | __GFP_NOWARN | __GFP_ZERO, _THIS_IP_)
-#define release(h, p)	spanheap_heap_free(h, p, _THIS_IP_)
+/* A call site each, as for the callers of the exported functions */
+static noinline void *alloc(struct spanheap *h, size_t nr)
+{
+	return spanheap_heap_alloc(h, h->anon, nr, 0, 0,
+				   GFP_KERNEL | __GFP_NOWARN, _RET_IP_);
+}
+
+static noinline void *zalloc(struct spanheap *h, size_t nr)
+{
+	return spanheap_heap_alloc(h, h->anon, nr, 0, 0,
+				   GFP_KERNEL | __GFP_NOWARN | __GFP_ZERO,
+				   _RET_IP_);
+}
+
+static noinline void release(struct spanheap *h, const void *p)
+{
+	spanheap_heap_free(h, p, _RET_IP_);
+}
 
 static struct spanheap_stats stats(struct spanheap *h)
 {
@@ -339,6 +354,7 @@ static void model_test(struct kunit *test)
 	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
 	struct rnd_state rnd;
 	u32 op, i, nr, start;
+	unsigned long at;
 	void *p;
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
@@ -359,8 +375,9 @@ static void model_test(struct kunit *test)
 			     (prandom_u32_state(&rnd) % 16 ? 16 : 400);
 			p = alloc(h, nr);
 			if (!p) {
-				KUNIT_ASSERT_GE(test, bitmap_find_next_zero_area(m->used,
-						ARENA, 0, nr, 0), ARENA);
+				at = bitmap_find_next_zero_area(m->used, ARENA,
+								0, nr, 0);
+				KUNIT_ASSERT_GE(test, at, ARENA);
 				continue;
 			}
 			start = (p - h->base) >> PAGE_SHIFT;
@@ -424,6 +441,7 @@ static struct kunit_suite heap_suite = {
 	.exit = heap_exit,
 	.test_cases = heap_cases,
 };
+
 kunit_test_suite(heap_suite);
 
 MODULE_DESCRIPTION("Unit tests of spanheap");

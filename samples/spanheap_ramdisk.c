@@ -15,7 +15,7 @@
 
 #define CHUNK_PAGES	4
 #define CHUNK_BYTES	(CHUNK_PAGES * PAGE_SIZE)
-#define MAX_MB		(1u << 20)
+#define MAX_MB		(1024u * 1024)
 
 static unsigned int size_mb = 64;
 module_param(size_mb, uint, 0444);

@@ -401,7 +401,7 @@ static int stress_thread(void *data)
 	kfree(slot);
 	pr_info("thread %u: %lu operations\n", id, ops);
 	while (!kthread_should_stop())
-		msleep(10);
+		msleep(20);
 	return 0;
 }
 

@@ -39,14 +39,16 @@ struct spanheap_client_ops {
 };
 
 /**
- * define SPANHEAP_SKIP_INIT - client flag: hand out uncleared pages
+ * SPANHEAP_SKIP_INIT - client flag: hand out uncleared pages
  *
  * A client that trusts itself takes pages as they are, even where the system
  * booted with init_on_alloc=1. __GFP_ZERO is still honoured.
  */
 #define SPANHEAP_SKIP_INIT	0x1u
 
-/** define SPANHEAP_NAME_MAX - longest client name in bytes, without the NUL */
+/**
+ * SPANHEAP_NAME_MAX - longest client name in bytes, without the NUL
+ */
 #define SPANHEAP_NAME_MAX	63
 
 /**

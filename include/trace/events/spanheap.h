@@ -5,10 +5,11 @@
 #if !defined(_TRACE_SPANHEAP_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _TRACE_SPANHEAP_H
 
+#include <linux/gfp.h>
 #include <linux/tracepoint.h>
 
 TRACE_EVENT(spanheap_alloc,
-	TP_PROTO(unsigned long addr, unsigned long nr_pages, unsigned int gfp,
+	TP_PROTO(unsigned long addr, unsigned long nr_pages, gfp_t gfp,
 		 unsigned long caller),
 	TP_ARGS(addr, nr_pages, gfp, caller),
 	TP_STRUCT__entry(
@@ -20,7 +21,7 @@ TRACE_EVENT(spanheap_alloc,
 	TP_fast_assign(
 		__entry->addr = addr;
 		__entry->nr_pages = nr_pages;
-		__entry->gfp = gfp;
+		__entry->gfp = (__force unsigned int)gfp;
 		__entry->caller = caller;
 	),
 	TP_printk("addr=%p nr_pages=%lu gfp=0x%x caller=%pS",
