@@ -3,7 +3,8 @@
  * The arena of a loadable module on x86-64: page tables through
  * lookup_address(), exported symbols only. Included by spanheap_compat.h.
  */
-#ifndef CONFIG_X86_64
+/* User-Mode Linux has x86's CPUs, but not its page tables */
+#if !defined(CONFIG_X86_64) || defined(CONFIG_UML)
 
 static inline int compat_arena_supported(void)
 {
@@ -20,7 +21,7 @@ static inline void compat_set_ptes(void *addr, struct page **pages, u32 nr) { }
 static inline void compat_clear_ptes(void *addr, struct page **pages, u32 nr) { }
 static inline void compat_flush_tlb_range(void *start, void *end) { }
 
-#else /* CONFIG_X86_64 */
+#else
 
 #include <linux/smp.h>
 #include <asm/cpufeature.h>
@@ -132,4 +133,4 @@ static inline void compat_unreserve(void *base, void *backend)
 	vunmap(base);
 }
 
-#endif /* CONFIG_X86_64 */
+#endif
