@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Thin: each target is a script in tools/ that installs or fetches what it lacks.
 KVER ?= 6.1
-KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(KVER))
+KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/build/Makefile))) $(KVER))
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
