@@ -16,7 +16,6 @@
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
-#include <compat/test.h>
 
 static char *run = "process";
 module_param(run, charp, 0444);
@@ -96,7 +95,7 @@ static int test_softirq(void)
 	timer_setup_on_stack(&timer, softirq_fn, 0);
 	mod_timer(&timer, jiffies + 1);
 	wait_for_completion(&done);
-	compat_timer_delete_sync(&timer);
+	timer_delete_sync(&timer);
 	destroy_timer_on_stack(&timer);
 	return result;
 }

@@ -78,24 +78,24 @@ static inline void compat_clear_ptes(void *addr, struct page **pages, u32 nr)
 	}
 }
 
-/* Kernel mappings are global: a flush that keeps global entries will not do */
+/*
+ * What the kernel's __flush_tlb_all() does, which modules cannot call since 6.19.
+ * Kernel mappings are global: a flush that keeps global entries will not do.
+ */
 static inline void compat_flush_local(void *unused)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
-	__flush_tlb_all();
-#else
+	unsigned long flags, cr4;
+
 	if (boot_cpu_has(X86_FEATURE_INVPCID)) {
 		invpcid_flush_all();
-	} else {
-		unsigned long flags, cr4;
-
-		local_irq_save(flags);
-		asm volatile("mov %%cr4,%0" : "=r" (cr4));
-		asm volatile("mov %0,%%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
-		asm volatile("mov %0,%%cr4" : : "r" (cr4) : "memory");
-		local_irq_restore(flags);
+		return;
 	}
-#endif
+	/* An interrupt between read and write might change another bit */
+	local_irq_save(flags);
+	asm volatile("mov %%cr4,%0" : "=r" (cr4));
+	asm volatile("mov %0,%%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
+	asm volatile("mov %0,%%cr4" : : "r" (cr4) : "memory");
+	local_irq_restore(flags);
 }
 
 static inline void compat_flush_tlb_range(void *start, void *end)

@@ -4,11 +4,12 @@
 #define _SPANHEAP_COMPAT_DISK_H
 
 #include <linux/blkdev.h>
-#include <linux/version.h>
 
 static inline struct gendisk *compat_alloc_disk(unsigned int discard_bytes)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#if defined(SPANHEAP_NEW_DISK) == defined(SPANHEAP_OLD_DISK)
+#error "include/compat/probe.mk cannot tell which blk_alloc_disk() this kernel has"
+#elif defined(SPANHEAP_NEW_DISK)
 	struct queue_limits lim = {
 		.logical_block_size = SECTOR_SIZE,
 		.physical_block_size = PAGE_SIZE,

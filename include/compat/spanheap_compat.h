@@ -2,6 +2,7 @@
 /*
  * What differs between kernels and between a module and a built-in: page
  * tables, TLB flushes, bulk page allocation, shrinkers. Every #if is here.
+ * SPANHEAP_NEW_* and SPANHEAP_OLD_* come from probe.mk.
  */
 #ifndef _SPANHEAP_COMPAT_H
 #define _SPANHEAP_COMPAT_H
@@ -10,12 +11,13 @@
 #include <linux/module.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 #include <linux/vmalloc.h>
 #include <asm/tlbflush.h>
 
 /* alloc_pages_bulk_array() lost its suffix in 6.14 */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+#if defined(SPANHEAP_NEW_BULK) == defined(SPANHEAP_OLD_BULK)
+#error "include/compat/probe.mk cannot tell which alloc_pages_bulk() this kernel has"
+#elif defined(SPANHEAP_NEW_BULK)
 #define compat_alloc_pages_bulk(gfp, nr, pages) alloc_pages_bulk(gfp, nr, pages)
 #else
 #define compat_alloc_pages_bulk(gfp, nr, pages) \
@@ -32,7 +34,9 @@
 typedef unsigned long (*compat_shrink_fn)(struct shrinker *s,
 					  struct shrink_control *sc);
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+#if defined(SPANHEAP_NEW_SHRINKER) == defined(SPANHEAP_OLD_SHRINKER)
+#error "include/compat/probe.mk cannot tell how this kernel registers shrinkers"
+#elif defined(SPANHEAP_NEW_SHRINKER)
 static inline struct shrinker *
 compat_shrinker_register(compat_shrink_fn count, compat_shrink_fn scan, long batch)
 {

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# Which form of an interface the kernel being built has, read in its headers:
+# versions do not tell, as stable kernels get backports. Each probe looks for the
+# new form and for the old one; the header that uses it refuses to build when it
+# has found neither or both, so a newer kernel's third form is never taken for
+# the old one. srctree is the kernel's (the common part, where a distribution
+# splits its headers), also when a module is built.
+
+# $(call spanheap-probe,NAME,header,new form,old form): SPANHEAP_NEW_NAME, SPANHEAP_OLD_NAME
+spanheap-probe = $(call spanheap-grep,NEW_$1,$2,$3) $(call spanheap-grep,OLD_$1,$2,$4)
+spanheap-grep = $(if $(shell grep -E '$3' $(srctree)/include/linux/$2),-DSPANHEAP_$1)
+
+spanheap-flags := \
+	$(call spanheap-probe,SHRINKER,shrinker.h,\<shrinker_alloc\>,\<register_shrinker\>) \
+	$(call spanheap-probe,BULK,gfp.h,\<alloc_pages_bulk\>,\<alloc_pages_bulk_array\>) \
+	$(call spanheap-probe,DISK,blkdev.h,define blk_alloc_disk.lim\>,define blk_alloc_disk.node)
