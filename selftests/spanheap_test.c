@@ -16,6 +16,7 @@
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <compat/fault.h>
 
 static char *run = "process";
 module_param(run, charp, 0444);
@@ -90,13 +91,12 @@ static void softirq_fn(struct timer_list *unused)
 
 static int test_softirq(void)
 {
-	struct timer_list timer;
+	static struct timer_list timer;
 
-	timer_setup_on_stack(&timer, softirq_fn, 0);
+	timer_setup(&timer, softirq_fn, 0);
 	mod_timer(&timer, jiffies + 1);
 	wait_for_completion(&done);
 	timer_delete_sync(&timer);
-	destroy_timer_on_stack(&timer);
 	return result;
 }
 
@@ -354,6 +354,62 @@ static int test_toobig(void)
 	return 0;
 }
 
+#define NTH_MAX	100
+
+/*
+ * The nth allocation fails, for every n there is in these calls. The heap grows
+ * each time round, as the pieces are kept, and backs, as the rest is released.
+ */
+static int test_nth(void)
+{
+	const struct spanheap_client_attr attr = {
+		.name = "nth", .limit_bytes = 1000 * PAGE_SIZE,
+	};
+	static void *keep[NTH_MAX];
+	int n, left = 0;
+
+	for (n = 1; !left; n++) {
+		struct spanheap_client *c;
+		u8 *p = NULL, *z = NULL, *a = NULL;
+		u64 inuse = stat_inuse();
+		bool longer = false;
+
+		EXPECT(n < NTH_MAX);
+		spanheap_release_memory();
+		EXPECT(!compat_fail_nth(n));
+		c = spanheap_client_register(&attr);
+		if (!IS_ERR(c)) {
+			p = spanheap_alloc(c, 40, GFP_KERNEL);
+			longer = p && spanheap_resize(p, 60, GFP_KERNEL);
+			z = spanheap_alloc(c, 3, GFP_KERNEL | __GFP_ZERO);
+			a = spanheap_alloc_aligned(c, 2, PMD_SHIFT, GFP_KERNEL);
+		}
+		keep[n] = spanheap_alloc(client, 257, GFP_KERNEL);
+		left = compat_fail_nth(0);
+
+		if (p)
+			memset(p, n, (longer ? 60 : 40) * PAGE_SIZE);
+		EXPECT(!z || !memchr_inv(z, 0, 3 * PAGE_SIZE));
+		if (keep[n]) {
+			memset(keep[n], n, 257 * PAGE_SIZE);
+			inuse += 257 * PAGE_SIZE;
+		}
+		spanheap_free(p);
+		spanheap_free(z);
+		spanheap_free(a);
+		if (!IS_ERR(c))
+			spanheap_client_unregister(c);
+		EXPECT(stat_inuse() == inuse);
+	}
+	pr_info("%d allocations failed, one at a time\n", n - 2);
+	EXPECT(n > 10);
+	while (--n) {
+		EXPECT(!keep[n] || !memchr_inv(keep[n], n, 257 * PAGE_SIZE));
+		spanheap_free(keep[n]);
+	}
+	return 0;
+}
+
 #define SLOTS	64
 #define STRESS_THREADS	4
 
@@ -434,7 +490,7 @@ static const struct {
 	{ "badgfp", test_badgfp }, { "badfree", test_badfree },
 	{ "hold", test_hold }, { "orphan", test_orphan },
 	{ "idle", test_idle }, { "toobig", test_toobig },
-	{ "stress", test_stress },
+	{ "stress", test_stress }, { "nth", test_nth },
 };
 
 static int __init test_init(void)

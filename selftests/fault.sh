@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Every allocation fails once: those of loading, and those of a client's calls.
+# expect: (vmap|vmalloc) error|page allocation failure
+. /lib.sh
+F=/sys/kernel/debug
+if [ ! -e $F/failslab ]; then
+	echo "ok 1 - allocations fail one by one # SKIP no fault injection in this kernel"
+	echo 1..1; exit 0
+fi
+for d in failslab fail_page_alloc; do
+	echo N >$F/$d/ignore-gfp-wait; echo 0 >$F/$d/verbose
+done
+echo 0 >$F/fail_page_alloc/min-order
+# Past the last allocation once 50 loads in a row have succeeded
+load() {
+	nth=1 row=0 failed=0
+	while [ $row -lt 50 ]; do
+		if sh -c "echo $nth >/proc/self/fail-nth && exec insmod /spanheap.ko arena_mb=16" 2>/dev/null; then
+			row=$((row + 1))
+			check_ok && rmmod spanheap || { echo "allocation $nth"; return 1; }
+		else
+			row=0 failed=$((failed + 1))
+			[ ! -e $H ] && [ ! -e $D ] && ! grep spanheap /proc/modules || { echo "allocation $nth"; return 1; }
+		fi
+		nth=$((nth + 1))
+	done
+	echo "$failed of $nth loads failed"
+	[ $failed -gt 20 ]
+}
+t "a failed allocation in loading leaves nothing behind" load
+insmod /spanheap.ko arena_mb=128
+t "a failed allocation in a call loses nothing" run nth
+t "nothing is in use after all that" sh -c '[ $(cat /sys/kernel/spanheap/inuse_bytes) = 0 ]'
+t "unload" rmmod spanheap
+done_testing
