@@ -5,16 +5,18 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest dkms-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest debug dkms-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/build $(KDIR)
 check:	## every test: kunit, selftest and dkms-test
 	tools/check
-kunit:	## unit tests in User-Mode Linux KVER (6.1)
+kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
-selftest:	## tests in a VM with stock kernel KVER (6.1 or 6.12)
+selftest:	## tests in a VM with stock kernel KVER (6.1 or 6.12), or KVER=debug
 	tools/selftest $(KVER)
+debug:	## the same in a kernel built with KASAN, lockdep, kmemleak and more
+	tools/selftest debug
 dkms-test:	## build, install and remove through DKMS, in a clean folder
 	tools/dkms test
 demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
