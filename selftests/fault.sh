@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Every allocation fails once: those of loading, and those of a client's calls.
 # expect: (vmap|vmalloc) error|page allocation failure
+# vm: --prog insmod
 . /lib.sh
 F=/sys/kernel/debug
 if [ ! -e $F/failslab ]; then
@@ -12,11 +13,12 @@ for d in failslab fail_page_alloc; do
 	echo N >$F/$d/ignore-gfp-wait; echo 0 >$F/$d/verbose
 done
 echo 0 >$F/fail_page_alloc/min-order
+# With kmod's insmod, as busybox's tries a second way when the first fails.
 # Past the last allocation once 50 loads in a row have succeeded
 load() {
 	nth=1 row=0 failed=0
 	while [ $row -lt 50 ]; do
-		if sh -c "echo $nth >/proc/self/fail-nth && exec insmod /spanheap.ko arena_mb=16" 2>/dev/null; then
+		if sh -c "echo $nth >/proc/self/fail-nth && exec /progs/insmod /spanheap.ko arena_mb=16" 2>/dev/null; then
 			row=$((row + 1))
 			check_ok && rmmod spanheap || { echo "allocation $nth"; return 1; }
 		else

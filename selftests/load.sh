@@ -19,7 +19,7 @@ leak() {
 	cycle 10 || return 1
 	for batch in 1 2 3; do
 		before=$(settled)
-		cycle 50 || return 1
+		cycle "$(rounds 50)" || return 1
 		after=$(settled)
 		echo "batch $batch: MemFree before $before kB, after $after kB"
 		# 50 leaked arenas would be 50 x 128 KiB of page tables alone
@@ -27,7 +27,7 @@ leak() {
 	done
 	return 1
 }
-t "50 load/unload cycles leak nothing" leak
+t "load/unload cycles leak nothing" leak
 # vmalloc areas by size and caller, without those that the system itself comes and
 # goes with: stacks of threads, other modules' text. A dead module's has no name.
 areas() {
