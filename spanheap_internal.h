@@ -35,6 +35,7 @@
 #include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/llist.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/rbtree.h>
@@ -158,7 +159,7 @@ struct span_cache {
 
 /* Full magazines of one size on their way between CPUs */
 struct cache_depot {
-	spinlock_t lock;
+	spinlock_t lock;		/* all of it */
 	u32 nr;
 	struct llist_node *mag[DEPOT_MAGS];
 };
@@ -194,17 +195,17 @@ struct spanheap {
 	struct spanheap_client *anon;	/* allocations without a client */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
 
-	struct mutex clients_lock;
+	struct mutex clients_lock;	/* clients, collector */
 	struct list_head clients;
 	struct task_struct *collector;	/* runs collect callbacks now */
 
-	struct mutex release_lock;
+	struct mutex release_lock;	/* release_pages */
 
 	unsigned int slow_only;		/* heap lock; > 0: caches are passed by */
 	struct llist_head drained;	/* taken out of caches, not yet put */
 	struct cache_depot depot[CACHE_PAGES + 1];
 
-	spinlock_t lock;
+	spinlock_t lock;		/* the heap lock: all below */
 	u32 used;			/* pages grown into; lock-free readers */
 	struct map_leaf **map;		/* [nr_leaves]; lock-free readers */
 	u32 *cover;			/* [nr_leaves] start of the in-use span over
@@ -242,8 +243,6 @@ struct spanheap {
 };
 
 extern struct spanheap *spanheap_heap;
-
-struct kernel_param_ops;
 
 static inline u32 span_end(const struct span *s)
 {

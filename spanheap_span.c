@@ -162,7 +162,7 @@ static void __map_set(struct spanheap *h, struct span *s)
 
 	/* Pairs with the acquire in map_find(): fields before the pointer */
 	smp_store_release(map_slot(h, s->start), s);
-	smp_store_release(map_slot(h, last), s);
+	smp_store_release(map_slot(h, last), s);	/* as above */
 	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
 	h->seq++;
 }
@@ -191,6 +191,7 @@ static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 	u32 off = idx & LEAF_MASK;
 	unsigned long bit;
 
+	/* Pairs with the release in heap growth: leaves below used are there */
 	if (idx >= smp_load_acquire(&h->used))
 		return NULL;
 	leaf = h->map[idx >> LEAF_SHIFT];
@@ -199,6 +200,7 @@ static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 		*start = (idx & ~LEAF_MASK) | bit;
 	else
 		*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
+	/* Pairs with the release in __map_set(): fields of the record */
 	return smp_load_acquire(map_slot(h, *start));
 }
 
@@ -227,6 +229,7 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span *cop
 		return false;
 	rcu_read_lock();
 	s = map_find(h, idx, &start);
+	/* Pairs with the release of SPAN_INUSE: fields before the state */
 	if (s && (smp_load_acquire(&s->state) & ~SPAN_SLOW) == SPAN_INUSE) {
 		copy->start = READ_ONCE(s->start);
 		copy->nr_pages = READ_ONCE(s->nr_pages);
@@ -248,9 +251,10 @@ struct span *spanheap_span_at(struct spanheap *h, const void *addr)
 	u32 idx;
 
 	if (!PAGE_ALIGNED(addr) || !addr_to_idx(h, addr, &idx) ||
+	    /* as in map_find() */
 	    idx >= smp_load_acquire(&h->used))
 		return NULL;
-	return smp_load_acquire(map_slot(h, idx));
+	return smp_load_acquire(map_slot(h, idx));	/* __map_set() */
 }
 
 /* The first span that starts at or after page idx */
@@ -774,7 +778,7 @@ void spanheap_hand_out(struct spanheap *h, struct span *s,
 
 bool spanheap_wants_zero(const struct spanheap_client *c, gfp_t gfp)
 {
-	return c->flags & SPANHEAP_SKIP_INIT ? gfp & __GFP_ZERO :
+	return c->flags & SPANHEAP_SKIP_INIT ? !!(gfp & __GFP_ZERO) :
 					       want_init_on_alloc(gfp);
 }
 
@@ -1070,6 +1074,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		done = shrink_span(h, s, nr_pages, gfp);
 	else
 		done = true;
+	/* Pairs with the acquire in spanheap_heap_lookup() */
 	smp_store_release(&s->state, state);
 	return done;
 }
@@ -1256,7 +1261,8 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 
 		spin_lock_irqsave(&h->lock, flags);
 		bad = __check_lists(h);
-		seq = last = h->seq;
+		seq = h->seq;
+		last = seq;
 		spanheap_cache_sum(h, &sum);
 		sums.ops = sum.allocs + sum.frees;
 		while (!bad && idx < h->used) {
