@@ -153,7 +153,7 @@ bool spanheap_charge(struct spanheap_client *c, u32 nr)
 	struct span_cache *cache = c->heap->cache ? enter(c->heap) : NULL;
 
 	if (cache) {
-		fold(c, this_cpu_ptr(c->counts));
+		fold(c, per_cpu_ptr(c->counts, cache->cpu));
 		leave(cache);
 	}
 	return charge_exact(c, nr);
@@ -238,29 +238,28 @@ void spanheap_client_exit(struct spanheap_client *c)
 
 /* ---- magazines ---- */
 
-static struct span *bin_pop(struct cache_bin *bin, u32 mag_size)
+static struct span *bin_pop(struct cache_bin *bin)
 {
-	struct llist_node *n;
+	struct llist_node *n = bin->loaded;
 
-	if (!bin->loaded) {
-		if (!bin->full)
+	if (unlikely(!n)) {
+		n = bin->full;
+		if (!n)
 			return NULL;
-		bin->loaded = bin->full;
 		bin->full = NULL;
-		bin->nr = mag_size;
+		bin->nr = bin->size;
 	}
-	n = bin->loaded;
 	bin->loaded = n->next;
 	bin->nr--;
 	return llist_entry(n, struct span, cached);
 }
 
 /* Returns a full magazine that has no room here, or NULL */
-static struct llist_node *bin_push(struct cache_bin *bin, u32 mag_size, struct span *s)
+static struct llist_node *bin_push(struct cache_bin *bin, struct span *s)
 {
 	struct llist_node *spill = NULL;
 
-	if (bin->nr == mag_size) {
+	if (unlikely(bin->nr == bin->size)) {
 		spill = bin->full;
 		bin->full = bin->loaded;
 		bin->loaded = NULL;
@@ -308,7 +307,7 @@ static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
 			struct span *s, u32 obj_size, bool zero)
 {
-	struct client_counts *n = this_cpu_ptr(client->counts);
+	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
 	if (unlikely(READ_ONCE(client->limit_pages))) {
 		if (!charge_exact(client, s->nr_pages))
@@ -332,7 +331,7 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
 static void count_free(struct span_cache *c, struct span *s)
 {
 	struct spanheap_client *client = s->client;
-	struct client_counts *n = this_cpu_ptr(client->counts);
+	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
 	if (unlikely(READ_ONCE(client->limit_pages)))
 		spanheap_uncharge(client, s->nr_pages);
@@ -350,7 +349,6 @@ static void count_free(struct span_cache *c, struct span *s)
 static struct span *cache_get(struct spanheap *h, struct spanheap_client *client,
 			      u32 nr, u32 obj_size, bool zero)
 {
-	u32 mag_size = h->mag_size[nr];
 	struct llist_node *mag = NULL;
 	struct span_cache *c;
 	struct span *s;
@@ -365,10 +363,10 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 				bin->full = mag;
 				mag = NULL;
 			}
-			s = bin_pop(bin, mag_size);
+			s = bin_pop(bin);
 			if (s && !count_alloc(c, client, s, obj_size, zero)) {
 				/* There is room: it was there */
-				bin_push(bin, mag_size, s);
+				bin_push(bin, s);
 				s = ERR_PTR(-EDQUOT);
 			}
 			leave(c);
@@ -384,7 +382,7 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 static void cache_push(struct spanheap *h, struct span_cache *c, struct span *s,
 		       u32 nr)
 {
-	struct llist_node *spill = bin_push(&c->bin[nr], h->mag_size[nr], s);
+	struct llist_node *spill = bin_push(&c->bin[nr], s);
 
 	leave(c);
 	if (unlikely(spill))
@@ -408,7 +406,7 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 		goto slow;
 	start = READ_ONCE(s->start);
 	nr = READ_ONCE(s->nr_pages);
-	if (nr > CACHE_PAGES || !h->mag_size[nr] ||
+	if (nr > CACHE_PAGES ||
 	    cmpxchg(&s->state, SPAN_INUSE, SPAN_CACHED) != SPAN_INUSE)
 		goto slow;
 	if (unlikely(page_addr(h, s->start) != addr || s->nr_pages != nr)) {
@@ -459,7 +457,9 @@ static void drain_visit(struct visit *v, struct span_cache *c, int cpu)
 
 		take_out(v->h, bin->loaded);
 		take_out(v->h, bin->full);
-		*bin = (struct cache_bin) {};
+		bin->loaded = NULL;
+		bin->full = NULL;
+		bin->nr = 0;
 	}
 }
 
@@ -541,19 +541,24 @@ void spanheap_cache_teardown(void)
 int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 {
 	unsigned long pages = ((unsigned long)kb << 10) >> PAGE_SHIFT;
-	int err;
+	int err, cpu;
 	u32 nr;
 
 	if (!kb)
 		return 0;
-	for (nr = 1; nr <= CACHE_PAGES; nr++) {
-		h->mag_size[nr] = clamp_t(unsigned long, pages / nr, 1, MAG_MAX);
-		spin_lock_init(&h->depot[nr].lock);
-	}
 	init_llist_head(&h->drained);
+	for (nr = 1; nr <= CACHE_PAGES; nr++)
+		spin_lock_init(&h->depot[nr].lock);
 	h->cache = alloc_percpu(struct span_cache);
 	if (!h->cache)
 		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		struct span_cache *c = per_cpu_ptr(h->cache, cpu);
+
+		c->cpu = cpu;
+		for (nr = 1; nr <= CACHE_PAGES; nr++)
+			c->bin[nr].size = clamp_t(unsigned long, pages / nr, 1, MAG_MAX);
+	}
 	err = cpuhp_state_add_instance_nocalls(cpuhp_state, &h->cpuhp);
 	if (err) {
 		free_percpu(h->cache);
@@ -580,55 +585,71 @@ bool spanheap_gfp_ok(gfp_t gfp)
 	return !WARN_ON_ONCE(gfp & ~GFP_ALLOWED);
 }
 
-/* 0, or why this can never be had */
-static int check_request(struct spanheap *h, size_t nr_pages,
-			 unsigned int align_shift, size_t obj_size, gfp_t gfp)
+/* 0, or why this can never be had; align in pages */
+static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
+			 size_t obj_size, gfp_t gfp)
 {
 	if (!spanheap_gfp_ok(gfp) || !nr_pages)
 		return -EINVAL;
-	if (nr_pages > h->arena_pages || align_shift >= 31 ||
-	    nr_pages + (1u << align_shift) - 1 > h->arena_pages)
+	if (nr_pages > h->arena_pages || align > h->arena_pages ||
+	    nr_pages + align - 1 > h->arena_pages)
 		return -ENOSPC;
 	if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
 		return -EINVAL;
 	return 0;
 }
 
+/* A span that no cache has, backed, or ERR_PTR */
+static struct span *take_backed(struct spanheap *h, struct spanheap_client *client,
+				u32 nr, u32 align, u32 obj_size, bool zero, gfp_t gfp)
+{
+	struct span *s = spanheap_take(h, client, nr, align, obj_size, gfp);
+
+	if (IS_ERR(s) || spanheap_back(h, s, zero, gfp))
+		return s;
+	spanheap_untake(h, s);
+	return ERR_PTR(-ENOMEM);
+}
+
 void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 			  size_t nr_pages, unsigned int align_shift,
 			  size_t obj_size, gfp_t gfp, unsigned long caller)
 {
-	struct span *s = NULL;
+	size_t align = 1;
+	struct span *s;
 	void *addr;
 	bool zero;
 	int err;
 
 	if (!client)
 		client = h->anon;
-	align_shift = max_t(unsigned int, align_shift, PAGE_SHIFT) - PAGE_SHIFT;
-	err = check_request(h, nr_pages, align_shift, obj_size, gfp);
+	if (align_shift > PAGE_SHIFT)
+		align = align_shift < BITS_PER_LONG ? 1UL << (align_shift - PAGE_SHIFT) :
+						      ULONG_MAX;
+	err = check_request(h, nr_pages, align, obj_size, gfp);
 	if (unlikely(err))
 		return spanheap_fail(h, client, nr_pages, gfp, err);
-	zero = spanheap_wants_zero(client, gfp);
+	zero = wants_zero(client, gfp);
 
-	if (nr_pages <= CACHE_PAGES && !align_shift && h->cache) {
+	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache) {
 		s = cache_get(h, client, nr_pages, obj_size, zero);
-		if (s && !IS_ERR(s) && zero && s->needzero)
-			spanheap_clear(h, s->start, nr_pages,
-				       gfpflags_allow_blocking(gfp));
-	}
-	if (!s) {
-		s = spanheap_take(h, client, nr_pages, 1u << align_shift, obj_size, gfp);
-		if (!IS_ERR(s) && !spanheap_back(h, s, zero, gfp)) {
-			spanheap_untake(h, s);
-			s = ERR_PTR(-ENOMEM);
+		if (likely(!IS_ERR_OR_NULL(s))) {
+			addr = page_addr(h, s->start);
+			if (zero && s->needzero)
+				spanheap_clear(h, s->start, nr_pages,
+					       gfpflags_allow_blocking(gfp));
+			spanheap_publish(s, client, obj_size, caller);
+			goto out;
 		}
+		if (s)
+			return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	}
+	s = take_backed(h, client, nr_pages, align, obj_size, zero, gfp);
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
-
 	addr = page_addr(h, s->start);
-	spanheap_hand_out(h, s, client, obj_size, caller);
+	spanheap_hand_out(h, s, obj_size, caller);
+out:
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
 	return addr;
 }

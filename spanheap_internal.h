@@ -36,6 +36,7 @@
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/moduleparam.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/rbtree.h>
@@ -104,10 +105,18 @@ struct map_leaf {
 	DECLARE_BITMAP(backed, LEAF_PAGES);	/* atomic: owner of the page */
 };
 
+/* What a look-up tells of an in-use span */
+struct span_view {
+	u32 start;
+	u32 nr_pages;
+	u32 obj_size;
+	struct spanheap_client *client;
+};
+
 struct spanheap_client {
 	struct spanheap *heap;
-	char name[SPANHEAP_NAME_MAX + 1];
 	unsigned int flags;
+	char name[SPANHEAP_NAME_MAX + 1];
 	const struct spanheap_client_ops *ops;
 	void *priv;
 	struct list_head list;		/* clients_lock */
@@ -143,11 +152,13 @@ struct cache_bin {
 	struct llist_node *loaded;
 	struct llist_node *full;
 	u32 nr;				/* in loaded */
+	u32 size;			/* of a full magazine; constant */
 };
 
 /* One CPU's cache and counters: only that CPU, with preemption off and busy set */
 struct span_cache {
 	bool busy;
+	u32 cpu;			/* whose it is; constant */
 	u64 allocs;
 	u64 frees;
 	s64 extra_objects;		/* objects beyond one a span */
@@ -180,19 +191,23 @@ struct arena_ops {
 };
 
 struct spanheap {
+	/* Read by every operation, written seldom: one cache line */
+	void *base;			/* constant */
+	struct span_cache __percpu *cache;	/* constant; NULL: no caches */
+	struct map_leaf **map;		/* [nr_leaves], set as used; lock-free readers */
+	u32 arena_pages;		/* constant */
+	u32 used;			/* pages grown into */
+	unsigned int slow_only;		/* > 0: caches are passed by */
+	struct spanheap_client *anon;	/* constant; allocations without a client */
+
 	/* constant after init */
 	const struct arena_ops *ops;
-	void *base;
 	void *backend;			/* of the arena back end */
-	u32 arena_pages;
 	u32 nr_leaves;
-	struct span_cache __percpu *cache;	/* NULL: everything takes the lock */
-	u32 mag_size[CACHE_PAGES + 1];	/* spans in a full magazine */
 	struct hlist_node cpuhp;
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
 	struct kobject *kobj_dir;	/* "clients" */
-	struct spanheap_client *anon;	/* allocations without a client */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
 
 	struct mutex clients_lock;	/* clients, collector */
@@ -201,13 +216,10 @@ struct spanheap {
 
 	struct mutex release_lock;	/* release_pages */
 
-	unsigned int slow_only;		/* heap lock; > 0: caches are passed by */
 	struct llist_head drained;	/* taken out of caches, not yet put */
 	struct cache_depot depot[CACHE_PAGES + 1];
 
-	spinlock_t lock;		/* the heap lock: all below */
-	u32 used;			/* pages grown into; lock-free readers */
-	struct map_leaf **map;		/* [nr_leaves]; lock-free readers */
+	spinlock_t lock;		/* the heap lock: all below; map, used, slow_only */
 	u32 *cover;			/* [nr_leaves] start of the in-use span over
 					 * the leaf's first page; may be stale
 					 */
@@ -259,6 +271,38 @@ static inline void *span_addr(const struct spanheap *h, const struct span *s)
 	return page_addr(h, s->start);
 }
 
+static inline bool addr_to_idx(const struct spanheap *h, const void *addr, u32 *idx)
+{
+	unsigned long off = (unsigned long)addr - (unsigned long)h->base;
+
+	if (off >> PAGE_SHIFT >= h->arena_pages)
+		return false;
+	*idx = off >> PAGE_SHIFT;
+	return true;
+}
+
+/* The map's entry for a page below spanheap.used */
+static inline struct span **map_slot(const struct spanheap *h, u32 idx)
+{
+	return &h->map[idx >> LEAF_SHIFT]->span[idx & LEAF_MASK];
+}
+
+/*
+ * The record in the map for a span that starts at addr, if any; no lock. What it
+ * points to is ordered by the address dependency; __grow() and __map_set() are
+ * the writers.
+ */
+static inline struct span *spanheap_span_at(const struct spanheap *h, const void *addr)
+{
+	struct map_leaf *leaf;
+	u32 idx;
+
+	if (!PAGE_ALIGNED(addr) || !addr_to_idx(h, addr, &idx))
+		return NULL;
+	leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
+	return leaf ? READ_ONCE(leaf->span[idx & LEAF_MASK]) : NULL;
+}
+
 static inline enum span_state span_state(const struct span *s)
 {
 	return READ_ONCE(s->state) & ~SPAN_SLOW;
@@ -277,6 +321,23 @@ static inline u32 spanheap_claim(struct span *s, enum span_state state)
 static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
 {
 	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
+}
+
+static inline bool wants_zero(const struct spanheap_client *c, gfp_t gfp)
+{
+	return c->flags & SPANHEAP_SKIP_INIT ? !!(gfp & __GFP_ZERO) :
+					       want_init_on_alloc(gfp);
+}
+
+/* s, TAKEN or CACHED, backed and counted, becomes the client's */
+static inline void spanheap_publish(struct span *s, struct spanheap_client *client,
+				    u32 obj_size, unsigned long caller)
+{
+	s->client = client;
+	s->obj_size = obj_size;
+	s->caller = caller;
+	smp_wmb();	/* pairs with the one in spanheap_heap_lookup() */
+	WRITE_ONCE(s->state, SPAN_INUSE);
 }
 
 /* spanheap_arena.c */
@@ -316,21 +377,18 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 			   u32 nr, u32 align, u32 obj_size, gfp_t gfp);
 bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp);
 void spanheap_untake(struct spanheap *h, struct span *s);
-void spanheap_hand_out(struct spanheap *h, struct span *s,
-		       struct spanheap_client *client, u32 obj_size,
+void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 		       unsigned long caller);
 void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 		    size_t nr_pages, gfp_t gfp, int err);
 void spanheap_span_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
-struct span *spanheap_span_at(struct spanheap *h, const void *addr);
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
-bool spanheap_wants_zero(const struct spanheap_client *c, gfp_t gfp);
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller);
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr,
-			  struct span *copy);
+			  struct span_view *view);
 struct span *__spanheap_next(struct spanheap *h, u32 idx);
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,

@@ -323,7 +323,7 @@ EXPORT_SYMBOL_GPL(spanheap_resize);
 
 /* ---- look-up ---- */
 
-static bool find(const void *addr, struct span *s)
+static bool find(const void *addr, struct span_view *s)
 {
 	return spanheap_heap && spanheap_heap_lookup(spanheap_heap, addr, s);
 }
@@ -337,7 +337,7 @@ static bool find(const void *addr, struct span *s)
  */
 size_t spanheap_nr_pages(const void *addr)
 {
-	struct span s;
+	struct span_view s;
 
 	return find(addr, &s) ? s.nr_pages : 0;
 }
@@ -352,9 +352,9 @@ EXPORT_SYMBOL_GPL(spanheap_nr_pages);
  */
 void *spanheap_base(const void *addr)
 {
-	struct span s;
+	struct span_view s;
 
-	return find(addr, &s) ? span_addr(spanheap_heap, &s) : NULL;
+	return find(addr, &s) ? page_addr(spanheap_heap, s.start) : NULL;
 }
 EXPORT_SYMBOL_GPL(spanheap_base);
 
@@ -368,13 +368,13 @@ EXPORT_SYMBOL_GPL(spanheap_base);
  */
 void *spanheap_object(const void *addr)
 {
-	struct span s;
+	struct span_view s;
 	void *base;
 	u64 off;
 
 	if (!find(addr, &s))
 		return NULL;
-	base = span_addr(spanheap_heap, &s);
+	base = page_addr(spanheap_heap, s.start);
 	if (!s.obj_size)
 		return base;
 	off = rounddown((u64)(addr - base), s.obj_size);
@@ -393,7 +393,7 @@ EXPORT_SYMBOL_GPL(spanheap_object);
  */
 struct spanheap_client *spanheap_owner(const void *addr)
 {
-	struct span s;
+	struct span_view s;
 
 	if (!find(addr, &s) || s.client == spanheap_heap->anon ||
 	    s.client == spanheap_heap->orphan)

@@ -38,7 +38,7 @@ struct prep {
 int spanheap_span_cache_create(void)
 {
 	span_cache = kmem_cache_create("spanheap_span", sizeof(struct span), 0,
-				       SLAB_TYPESAFE_BY_RCU | SLAB_ACCOUNT, NULL);
+				       SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, NULL);
 	return span_cache ? 0 : -ENOMEM;
 }
 
@@ -151,16 +151,11 @@ void spanheap_trim_records(struct spanheap *h)
 
 /* ---- the span map ---- */
 
-static struct span **map_slot(struct spanheap *h, u32 idx)
-{
-	return &h->map[idx >> LEAF_SHIFT]->span[idx & LEAF_MASK];
-}
-
 static void __map_set(struct spanheap *h, struct span *s)
 {
 	u32 last = span_end(s) - 1;
 
-	/* Pairs with the acquire in map_find(): fields before the pointer */
+	/* Fields before the pointer: look-ups follow it */
 	smp_store_release(map_slot(h, s->start), s);
 	smp_store_release(map_slot(h, last), s);	/* as above */
 	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
@@ -184,77 +179,53 @@ static void __map_cover(struct spanheap *h, struct span *s)
 		WRITE_ONCE(h->cover[i], s->start);
 }
 
-/* The record that may hold page idx; exact for an in-use span, else a guess */
-static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
+/* Where the span that holds page idx may start; exact if it is in use */
+static u32 map_start(const struct spanheap *h, const struct map_leaf *leaf, u32 idx)
 {
-	struct map_leaf *leaf;
 	u32 off = idx & LEAF_MASK;
-	unsigned long bit;
+	unsigned long bit = find_last_bit(leaf->starts, off + 1);
 
-	/* Pairs with the release in heap growth: leaves below used are there */
-	if (idx >= smp_load_acquire(&h->used))
-		return NULL;
-	leaf = h->map[idx >> LEAF_SHIFT];
-	bit = find_last_bit(leaf->starts, off + 1);
-	if (bit <= off)
-		*start = (idx & ~LEAF_MASK) | bit;
-	else
-		*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
-	/* Pairs with the release in __map_set(): fields of the record */
-	return smp_load_acquire(map_slot(h, *start));
-}
-
-static bool addr_to_idx(const struct spanheap *h, const void *addr, u32 *idx)
-{
-	unsigned long off = (unsigned long)addr - (unsigned long)h->base;
-
-	if (off >> PAGE_SHIFT >= h->arena_pages)
-		return false;
-	*idx = off >> PAGE_SHIFT;
-	return true;
+	return bit <= off ? (idx & ~LEAF_MASK) | bit :
+			    READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
 }
 
 /*
- * The in-use span that holds addr, copied; false when there is none. Takes no
- * lock: a span cannot change under a caller who holds it, and a caller who does
- * not hold it gets a span that was in use at some point of the call, or false.
+ * The in-use span that holds addr; false when there is none. Takes no lock: a
+ * span cannot change under a caller who holds it, and a caller who does not gets
+ * a span that was in use at some point of the call, or false.
  */
-bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span *copy)
+bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
 {
+	struct map_leaf *leaf;
 	bool found = false;
 	u32 idx, start;
 	struct span *s;
 
 	if (!addr_to_idx(h, addr, &idx))
 		return false;
+	leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
+	if (!leaf)
+		return false;
 	rcu_read_lock();
-	s = map_find(h, idx, &start);
-	/* Pairs with the release of SPAN_INUSE: fields before the state */
-	if (s && (smp_load_acquire(&s->state) & ~SPAN_SLOW) == SPAN_INUSE) {
-		copy->start = READ_ONCE(s->start);
-		copy->nr_pages = READ_ONCE(s->nr_pages);
-		copy->obj_size = READ_ONCE(s->obj_size);
-		copy->client = READ_ONCE(s->client);
-		copy->caller = READ_ONCE(s->caller);
-		smp_rmb();	/* pairs with the barrier in __spanheap_put() */
-		found = span_state(s) == SPAN_INUSE && copy->client &&
+	start = map_start(h, leaf, idx);
+	s = READ_ONCE(*map_slot(h, start));
+	if (s && span_state(s) == SPAN_INUSE) {
+		v->start = READ_ONCE(s->start);
+		v->nr_pages = READ_ONCE(s->nr_pages);
+		v->obj_size = READ_ONCE(s->obj_size);
+		v->client = READ_ONCE(s->client);
+		/*
+		 * Who holds the span has seen these written before. For anybody
+		 * else: pairs with the barriers of __spanheap_put() and
+		 * spanheap_publish().
+		 */
+		smp_rmb();
+		found = span_state(s) == SPAN_INUSE && v->client &&
 			READ_ONCE(*map_slot(h, start)) == s &&
-			copy->start == start && idx - start < copy->nr_pages;
+			v->start == start && idx - start < v->nr_pages;
 	}
 	rcu_read_unlock();
 	return found;
-}
-
-/* The record in the map for a span that starts at addr, if any; no lock */
-struct span *spanheap_span_at(struct spanheap *h, const void *addr)
-{
-	u32 idx;
-
-	if (!PAGE_ALIGNED(addr) || !addr_to_idx(h, addr, &idx) ||
-	    /* as in map_find() */
-	    idx >= smp_load_acquire(&h->used))
-		return NULL;
-	return smp_load_acquire(map_slot(h, idx));	/* __map_set() */
 }
 
 /* The first span that starts at or after page idx */
@@ -559,7 +530,8 @@ static int __grow(struct spanheap *h, u32 nr, struct prep *p)
 		p->leaves = leaf->next;
 		p->nr_leaves--;
 		h->nr_map_leaves++;
-		h->map[i] = leaf;
+		/* A leaf is empty before it is seen */
+		smp_store_release(&h->map[i], leaf);
 	}
 
 	s = __new_record(h);
@@ -569,8 +541,7 @@ static int __grow(struct spanheap *h, u32 nr, struct prep *p)
 	s->needzero = false;
 	s->stamp = h->clock();
 	s->caller = 0;
-	/* Pairs with map_find(): the leaves are there before used says so */
-	smp_store_release(&h->used, h->used + ask);
+	h->used += ask;
 	h->released_pages += ask;
 	h->grows++;
 	__map_set(h, s);
@@ -763,23 +734,12 @@ bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp)
 	return true;
 }
 
-/* The span, TAKEN or CACHED, backed and counted, becomes the client's */
-void spanheap_hand_out(struct spanheap *h, struct span *s,
-		       struct spanheap_client *client, u32 obj_size,
+/* The end of an allocation that spanheap_take() began */
+void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 		       unsigned long caller)
 {
-	s->client = client;
-	s->obj_size = obj_size;
-	s->caller = caller;
 	__map_cover(h, s);
-	/* Pairs with the acquire in spanheap_heap_lookup() */
-	smp_store_release(&s->state, SPAN_INUSE);
-}
-
-bool spanheap_wants_zero(const struct spanheap_client *c, gfp_t gfp)
-{
-	return c->flags & SPANHEAP_SKIP_INIT ? !!(gfp & __GFP_ZERO) :
-					       want_init_on_alloc(gfp);
+	spanheap_publish(s, s->client, obj_size, caller);
 }
 
 /* Count and report what the caller is refused */
@@ -993,7 +953,7 @@ static struct span *take_behind(struct spanheap *h, struct span *s, u32 nr, gfp_
 		 prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp));
 	absorb(h, &p);
 	if (IS_ERR(n) ||
-	    spanheap_back(h, n, spanheap_wants_zero(n->client, gfp), gfp))
+	    spanheap_back(h, n, wants_zero(n->client, gfp), gfp))
 		return n;
 
 	spin_lock_irqsave(&h->lock, flags);
@@ -1074,8 +1034,8 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		done = shrink_span(h, s, nr_pages, gfp);
 	else
 		done = true;
-	/* Pairs with the acquire in spanheap_heap_lookup() */
-	smp_store_release(&s->state, state);
+	smp_wmb();	/* as in spanheap_publish() */
+	WRITE_ONCE(s->state, state);
 	return done;
 }
 

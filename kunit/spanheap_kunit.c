@@ -223,7 +223,7 @@ static void lookup_test(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	void *p = alloc(h, 1500);
-	struct span s;
+	struct span_view s;
 
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	KUNIT_EXPECT_TRUE(test, spanheap_heap_lookup(h, p, &s));
