@@ -887,8 +887,8 @@ void spanheap_put_cached(struct spanheap *h, struct llist_node *first)
 
 /* ---- resize ---- */
 
-/* Give the tail of a TAKEN span back. Needs a spare record. */
-static void __cut_tail(struct spanheap *h, struct span *s, u32 nr)
+/* The tail of a TAKEN span, cut off and TAKEN itself. Needs a spare record. */
+static struct span *__cut_tail(struct spanheap *h, struct span *s, u32 nr)
 {
 	struct span *t = __new_record(h);
 
@@ -904,8 +904,7 @@ static void __cut_tail(struct spanheap *h, struct span *s, u32 nr)
 	WRITE_ONCE(s->nr_pages, nr);
 	__map_set(h, s);
 	__map_set(h, t);
-	/* pages that init_on_free wants clear are cleared when next handed out */
-	__end_use(h, t, false);
+	return t;
 }
 
 /* The free pages right behind s, cut to nr and TAKEN */
@@ -993,19 +992,26 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 {
 	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
+	bool clear = want_init_on_free();
+	struct span *t = NULL;
 	unsigned long flags;
-	bool done;
 
 	do {
 		spin_lock_irqsave(&h->lock, flags);
 		__absorb(h, &p);
-		done = h->nr_spare > SPARE_RESERVE;
-		if (done)
-			__cut_tail(h, s, nr);
+		if (h->nr_spare > SPARE_RESERVE)
+			t = __cut_tail(h, s, nr);
 		spin_unlock_irqrestore(&h->lock, flags);
-	} while (!done && prep_more(&p, SPARE_RESERVE + 1, gfp));
+	} while (!t && prep_more(&p, SPARE_RESERVE + 1, gfp));
 	absorb(h, &p);
-	return done;
+	if (!t)
+		return false;
+	if (clear)
+		spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
+	spin_lock_irqsave(&h->lock, flags);
+	__end_use(h, t, clear);
+	spin_unlock_irqrestore(&h->lock, flags);
+	return true;
 }
 
 /* The span is TAKEN meanwhile: a free or a second resize of it is a bad one */
