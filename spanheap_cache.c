@@ -327,7 +327,7 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
 	return true;
 }
 
-/* In the section: s, CACHED now, comes from the client that had it */
+/* In the section: s, TAKEN now, comes from the client that had it */
 static void count_free(struct span_cache *c, struct span *s)
 {
 	struct spanheap_client *client = s->client;
@@ -345,7 +345,7 @@ static void count_free(struct span_cache *c, struct span *s)
 	WRITE_ONCE(s->client, NULL);
 }
 
-/* A backed span of nr pages, counted as the client's; NULL: none is cached */
+/* A backed span, TAKEN, counted as the client's; NULL: none is cached */
 static struct span *cache_get(struct spanheap *h, struct spanheap_client *client,
 			      u32 nr, u32 obj_size, bool zero)
 {
@@ -364,7 +364,11 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 				mag = NULL;
 			}
 			s = bin_pop(bin);
+			/* Before it is counted: the invariant check compares */
+			if (s)
+				WRITE_ONCE(s->state, SPAN_TAKEN);
 			if (s && !count_alloc(c, client, s, obj_size, zero)) {
+				WRITE_ONCE(s->state, SPAN_CACHED);
 				/* There is room: it was there */
 				bin_push(bin, s);
 				s = ERR_PTR(-EDQUOT);
@@ -407,7 +411,7 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 	start = READ_ONCE(s->start);
 	nr = READ_ONCE(s->nr_pages);
 	if (nr > CACHE_PAGES ||
-	    cmpxchg(&s->state, SPAN_INUSE, SPAN_CACHED) != SPAN_INUSE)
+	    cmpxchg(&s->state, SPAN_INUSE, SPAN_TAKEN) != SPAN_INUSE)
 		goto slow;
 	if (unlikely(page_addr(h, s->start) != addr || s->nr_pages != nr)) {
 		/* A second free got here late: the record is another span's now */
@@ -416,6 +420,8 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 	}
 	count_free(c, s);
 	s->needzero = !clear;
+	/* Now that it is counted: the invariant check compares */
+	WRITE_ONCE(s->state, SPAN_CACHED);
 	if (!clear) {
 		cache_push(h, c, s, nr);
 	} else {
