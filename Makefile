@@ -5,7 +5,7 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest debug dkms-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest matrix debug dkms-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/build $(KDIR)
@@ -15,6 +15,8 @@ kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
 selftest:	## tests in a VM with stock kernel KVER (6.1 or 6.12), or KVER=debug
 	tools/selftest $(KVER)
+matrix:	## selftest with the per-CPU caches off, smallest, default and largest
+	tools/selftest --matrix $(KVER)
 debug:	## the same in a kernel built with KASAN, lockdep, kmemleak and more
 	tools/selftest debug
 dkms-test:	## build, install and remove through DKMS, in a clean folder
