@@ -18,7 +18,7 @@ echo 0 >$F/fail_page_alloc/min-order
 load() {
 	nth=1 row=0 failed=0
 	while [ $row -lt 50 ]; do
-		if sh -c "echo $nth >/proc/self/fail-nth && exec /progs/insmod /spanheap.ko arena_mb=16" 2>/dev/null; then
+		if sh -c "echo $nth >/proc/self/fail-nth && exec /progs/insmod /spanheap.ko arena_mb=16 $SPANHEAP_PARAMS" 2>/dev/null; then
 			row=$((row + 1))
 			check_ok && rmmod spanheap || { echo "allocation $nth"; return 1; }
 		else
@@ -31,7 +31,7 @@ load() {
 	[ $failed -gt 20 ]
 }
 t "a failed allocation in loading leaves nothing behind" load
-insmod /spanheap.ko arena_mb=128
+ins arena_mb=128
 t "a failed allocation in a call loses nothing" run nth
 t "nothing is in use after all that" sh -c '[ $(cat /sys/kernel/spanheap/inuse_bytes) = 0 ]'
 t "unload" rmmod spanheap

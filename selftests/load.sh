@@ -5,7 +5,7 @@
 cycle() {
 	i=0
 	while [ $i -lt "$1" ]; do
-		insmod /spanheap.ko arena_mb=64 || return 1
+		ins arena_mb=64 || return 1
 		check_ok || return 1
 		run process || return 1
 		rmmod spanheap || return 1
@@ -47,7 +47,7 @@ same_areas() {
 left() {
 	cycle 1 || return 1; sleep 1
 	areas >/tmp/areas.0
-	insmod /spanheap.ko arena_mb=64 || return 1
+	ins arena_mb=64 || return 1
 	areas | cmp -s /tmp/areas.0 - && { echo "the list does not show the arena"; return 1; }
 	rmmod spanheap || return 1
 	cycle 3 || return 1
@@ -55,13 +55,19 @@ left() {
 	! ls -d $H $D 2>/dev/null && ! ps | grep '[s]panheap_scav'
 }
 t "nothing is left after unload" left
-t "arena_mb=0 is refused" refused insmod /spanheap.ko arena_mb=0
-t "an absurd arena_mb is refused" refused insmod /spanheap.ko arena_mb=99999999999
-t "an overflowing arena_mb is refused" refused insmod /spanheap.ko arena_mb=18446744073709551616
-t "a negative arena_mb is refused" refused insmod /spanheap.ko arena_mb=-1
-t "a non-numeric knob is refused" refused insmod /spanheap.ko scavenge_age_ms=soon
-big() { insmod /spanheap.ko arena_mb=1000000 && check_ok && run process && rmmod spanheap; }
+for v in 0 -1 x 99999999999 18446744073709551616 ''; do
+	t "arena_mb=$v is refused" refused ins arena_mb=$v
+done
+for p in scavenge_age_ms=soon scavenge_age_ms=-1 scavenge_period_ms=0 force_cycle_ms=99999999999 trace=maybe; do
+	t "$p is refused" refused ins $p
+done
+t "cache_kb=-1 is refused" refused insmod /spanheap.ko cache_kb=-1
+huge() { insmod /spanheap.ko arena_mb=64 cache_kb=4294967295 && run process && run fill && rmmod spanheap; }
+t "the largest cache_kb works" huge
+tiny() { ins arena_mb=1 && insmod /spanheap_minimal.ko && run zero && run badsize && rmmod spanheap_minimal && rmmod spanheap; }
+t "an arena of 1 MiB works for what fits into it" tiny
+big() { ins arena_mb=1000000 && check_ok && run process && rmmod spanheap; }
 t "arena_mb above RAM is capped and works" big
-default() { insmod /spanheap.ko && a=$(val arena_bytes) && rmmod spanheap && [ "$a" -gt 67108864 ]; }
+default() { ins && a=$(val arena_bytes) && rmmod spanheap && [ "$a" -gt 67108864 ]; }
 t "the default arena is a quarter of RAM" default
 done_testing

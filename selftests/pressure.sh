@@ -3,7 +3,7 @@
 # A small guest whose memory another consumer takes while the heap idles.
 # vm: --mem 256
 . /lib.sh
-insmod /spanheap.ko arena_mb=96
+ins arena_mb=96 || exit 1
 pressure() {
 	run idle pages=20480 || return 1	# 80 MiB idle and backed
 	echo "idle $(val idle_bytes), released $(val released_bytes), free $(mem_free) kB"
@@ -17,5 +17,8 @@ t "idle pages go back under memory pressure" pressure
 t "no process was killed" sh -c '! dmesg | grep -i "out of memory"'
 umount /mnt
 t "the heap works on after that" run process
+exhaust() { f=$(val failed_allocs); run exhaust && [ "$(val failed_allocs)" -gt "$f" ]; }
+t "without memory, an allocation that must not wait is refused and loses nothing" exhaust
+t "no process was killed then either" sh -c '! dmesg | grep -i "out of memory"'
 t "and unloads" rmmod spanheap
 done_testing

@@ -6,12 +6,17 @@
 
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/fs.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
+#include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/random.h>
+#include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spanheap.h>
 #include <linux/timer.h>
 #include <linux/uaccess.h>
@@ -37,20 +42,19 @@ static struct spanheap_client *client;
 	}								\
 } while (0)
 
-static u64 stat_invalid(void)
+static struct spanheap_stats stats(void)
 {
 	struct spanheap_stats st;
 
 	spanheap_get_stats(&st);
-	return st.invalid_frees;
+	return st;
 }
 
-static u64 stat_inuse(void)
+static bool readable(const void *p)
 {
-	struct spanheap_stats st;
+	u8 byte;
 
-	spanheap_get_stats(&st);
-	return st.inuse_bytes;
+	return !copy_from_kernel_nofault(&byte, p, 1);
 }
 
 /* Allocate, fill, verify, free; several sizes at once */
@@ -77,7 +81,26 @@ static int exercise(gfp_t gfp)
 
 static int test_process(void)
 {
-	return exercise(GFP_KERNEL);
+	static const gfp_t flags[] = {
+		GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, GFP_ATOMIC,
+		GFP_KERNEL | __GFP_NORETRY, GFP_KERNEL | __GFP_RETRY_MAYFAIL,
+	};
+	int i, err = 0;
+
+	for (i = 0; i < ARRAY_SIZE(flags) && !err; i++)
+		err = exercise(flags[i]);
+	return err;
+}
+
+static int test_irqsoff(void)
+{
+	unsigned long flags;
+	int err;
+
+	local_irq_save(flags);
+	err = exercise(GFP_ATOMIC);
+	local_irq_restore(flags);
+	return err;
 }
 
 static DECLARE_COMPLETION(done);
@@ -155,33 +178,22 @@ static int test_resize(void)
 	return 0;
 }
 
-static bool readable(const void *p)
-{
-	u8 byte;
-
-	return !copy_from_kernel_nofault(&byte, p, 1);
-}
-
 /* Pages of one span go while its neighbours stay */
 static int test_release(void)
 {
 	u8 *a = spanheap_alloc(client, 1, GFP_KERNEL);
 	u8 *b = spanheap_alloc(client, 512, GFP_KERNEL);
 	u8 *c = spanheap_alloc(client, 1, GFP_KERNEL);
-	unsigned long before;
 
 	EXPECT(a && b && c);
 	memset(a, 1, PAGE_SIZE);
 	memset(c, 3, PAGE_SIZE);
 	spanheap_free(b);
 	EXPECT(readable(b) && readable(b + 511 * PAGE_SIZE));
-	before = global_zone_page_state(NR_FREE_PAGES);
 	spanheap_release_memory();
 	EXPECT(!readable(b) && !readable(b + 511 * PAGE_SIZE));
 	EXPECT(!vmalloc_to_page(b));
 	EXPECT(!memchr_inv(a, 1, PAGE_SIZE) && !memchr_inv(c, 3, PAGE_SIZE));
-	pr_info("NR_FREE_PAGES %lu -> %lu\n", before,
-		global_zone_page_state(NR_FREE_PAGES));
 	spanheap_free(a);
 	spanheap_free(c);
 	return 0;
@@ -200,6 +212,213 @@ static int test_zero(void)
 		memset(p, 0xff, 33 * PAGE_SIZE);
 		spanheap_free(p);
 	}
+	return 0;
+}
+
+/* p, n pages long, lies between two spans: it stays one span when it is free */
+struct guarded {
+	u8 *before, *p, *after;
+};
+
+static int guarded_alloc(struct guarded *g, struct spanheap_client *c, size_t n)
+{
+	spanheap_release_memory();	/* no hole is left, so addresses ascend */
+	g->before = spanheap_alloc(c, 1, GFP_KERNEL);
+	g->p = spanheap_alloc(c, n, GFP_KERNEL);
+	g->after = spanheap_alloc(c, 1, GFP_KERNEL);
+	EXPECT(g->before && g->p && g->after);
+	return 0;
+}
+
+static void guarded_free(struct guarded *g)
+{
+	spanheap_free(g->before);
+	spanheap_free(g->p);
+	spanheap_free(g->after);
+}
+
+static const size_t init_sizes[] = { 1, 8, 300 };
+
+/* init_on_free=1: cleared when freed, known to be zero, not cleared again */
+static int init_free(size_t n)
+{
+	size_t size = n * PAGE_SIZE, cut = n / 2;
+	u64 zeroed, skipped;
+	struct guarded g;
+	u8 *p;
+
+	EXPECT(!guarded_alloc(&g, client, n));
+	p = g.p;
+	memset(p, 0xff, size);
+	spanheap_free(p);
+	EXPECT(readable(p) && !memchr_inv(p, 0, size));
+	zeroed = stats().zeroed_bytes;
+	skipped = stats().zero_skipped_bytes;
+	g.p = spanheap_alloc(client, n, GFP_KERNEL | __GFP_ZERO);
+	EXPECT(g.p == p && !memchr_inv(p, 0, size));
+	EXPECT(stats().zeroed_bytes == zeroed);
+	EXPECT(stats().zero_skipped_bytes == skipped + size);
+	if (cut) {	/* what a resize frees is freed, too */
+		memset(p, 0xff, size);
+		EXPECT(spanheap_resize(p, cut, GFP_KERNEL));
+		EXPECT(!memchr_inv(p, 0xff, cut * PAGE_SIZE));
+		EXPECT(readable(p + cut * PAGE_SIZE));
+		EXPECT(!memchr_inv(p + cut * PAGE_SIZE, 0, size - cut * PAGE_SIZE));
+	}
+	guarded_free(&g);
+	return 0;
+}
+
+static int test_initfree(void)
+{
+	int i, err = 0;
+
+	EXPECT(want_init_on_free() && !want_init_on_alloc(GFP_KERNEL));
+	migrate_disable();	/* a CPU's cache gives back what it was given */
+	for (i = 0; i < ARRAY_SIZE(init_sizes) && !err; i++)
+		err = init_free(init_sizes[i]);
+	migrate_enable();
+	return err;
+}
+
+/* Memory that held 0xff comes back; cleared or not as the client asked */
+static int init_alloc(struct spanheap_client *c, size_t n, bool skip)
+{
+	size_t size = n * PAGE_SIZE;
+	struct guarded g;
+	u64 zeroed;
+	u8 *p;
+
+	EXPECT(!guarded_alloc(&g, c, n));
+	p = g.p;
+	memset(p, 0xff, size);
+	spanheap_free(p);
+	zeroed = stats().zeroed_bytes;
+	g.p = spanheap_alloc(c, n, GFP_KERNEL);
+	EXPECT(g.p == p);
+	EXPECT(!memchr_inv(p, skip ? 0xff : 0, size));
+	EXPECT(stats().zeroed_bytes == zeroed + (skip ? 0 : size));
+	memset(p, 0xff, size);
+	spanheap_free(p);
+	g.p = spanheap_alloc(c, n, GFP_KERNEL | __GFP_ZERO);
+	EXPECT(g.p == p && !memchr_inv(p, 0, size));
+	guarded_free(&g);
+	return 0;
+}
+
+static int test_initalloc(void)
+{
+	const struct spanheap_client_attr attr = {
+		.name = "trusting", .flags = SPANHEAP_SKIP_INIT,
+	};
+	struct spanheap_client *c = spanheap_client_register(&attr);
+	int i, err = 0;
+
+	EXPECT(!IS_ERR(c));
+	EXPECT(want_init_on_alloc(GFP_KERNEL) && !want_init_on_free());
+	migrate_disable();
+	for (i = 0; i < ARRAY_SIZE(init_sizes) && !err; i++) {
+		err = init_alloc(client, init_sizes[i], false);
+		if (!err)
+			err = init_alloc(c, init_sizes[i], true);
+	}
+	migrate_enable();
+	spanheap_client_unregister(c);
+	return err;
+}
+
+static int test_scatter(void)
+{
+	size_t nr = 37, size = nr * PAGE_SIZE, i;
+	u8 *p = spanheap_alloc(client, nr, GFP_KERNEL);
+	u8 *buf = kvmalloc(size, GFP_KERNEL);
+	struct scatterlist *sg;
+	struct sg_table table;
+
+	EXPECT(p && buf && !sg_alloc_table(&table, nr, GFP_KERNEL));
+	for_each_sgtable_sg(&table, sg, i)
+		sg_set_page(sg, vmalloc_to_page(p + i * PAGE_SIZE), PAGE_SIZE, 0);
+	get_random_bytes(p, size);
+	EXPECT(sg_copy_to_buffer(table.sgl, nr, buf, size) == size);
+	EXPECT(!memcmp(p, buf, size));
+	get_random_bytes(buf, size);
+	EXPECT(sg_copy_from_buffer(table.sgl, nr, buf, size) == size);
+	EXPECT(!memcmp(p, buf, size));
+	for (i = 0; i < nr; i++)
+		EXPECT(vmalloc_to_pfn(p + i * PAGE_SIZE) ==
+		       page_to_pfn(vmalloc_to_page(p + i * PAGE_SIZE)));
+	sg_free_table(&table);
+	kvfree(buf);
+	spanheap_free(p);
+	return 0;
+}
+
+/* A span behind /dev/spanheap_test, for the script to read and write */
+#define USER_BYTES	(8 * PAGE_SIZE)
+
+static u8 *user_span;
+
+static ssize_t user_read(struct file *file, char __user *buf, size_t n, loff_t *pos)
+{
+	return simple_read_from_buffer(buf, n, pos, user_span, USER_BYTES);
+}
+
+static ssize_t user_write(struct file *file, const char __user *buf, size_t n,
+			  loff_t *pos)
+{
+	return simple_write_to_buffer(user_span, USER_BYTES, pos, buf, n);
+}
+
+static const struct file_operations user_fops = {
+	.owner = THIS_MODULE,
+	.read = user_read,
+	.write = user_write,
+	.llseek = default_llseek,
+};
+
+static struct miscdevice user_dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "spanheap_test",
+	.fops = &user_fops,
+};
+
+static int test_usercopy(void)
+{
+	int err;
+
+	user_span = spanheap_alloc(client, USER_BYTES >> PAGE_SHIFT,
+				   GFP_KERNEL | __GFP_ZERO);
+	EXPECT(user_span);
+	err = misc_register(&user_dev);
+	if (err) {
+		spanheap_free(user_span);
+		user_span = NULL;
+	}
+	return err;
+}
+
+static int test_scoped(void)
+{
+	u64 inuse = stats().inuse_bytes;
+	struct device *dev;
+
+	{
+		void *p __free(spanheap) = spanheap_alloc(client, 3, GFP_KERNEL);
+		void *none __free(spanheap) = NULL;
+
+		EXPECT(p && !none);
+		EXPECT(stats().inuse_bytes == inuse + 3 * PAGE_SIZE);
+	}
+	EXPECT(stats().inuse_bytes == inuse);
+
+	dev = root_device_register("spanheap_test");
+	EXPECT(!IS_ERR(dev));
+	EXPECT(devm_spanheap_alloc(dev, client, 5, GFP_KERNEL));
+	EXPECT(devm_spanheap_alloc(dev, NULL, 20, GFP_KERNEL));
+	EXPECT(!devm_spanheap_alloc(dev, client, 0, GFP_KERNEL | __GFP_NOWARN));
+	EXPECT(stats().inuse_bytes == inuse + 25 * PAGE_SIZE);
+	root_device_unregister(dev);
+	EXPECT(stats().inuse_bytes == inuse);
 	return 0;
 }
 
@@ -278,7 +497,7 @@ static int test_badfree(void)
 {
 	u8 *p = spanheap_alloc(client, 4, GFP_KERNEL);
 	u8 *foreign = kmalloc(PAGE_SIZE, GFP_KERNEL), *never;
-	u64 inuse = stat_inuse(), invalid = stat_invalid();
+	u64 inuse = stats().inuse_bytes, invalid = stats().invalid_frees;
 	int local;
 
 	EXPECT(p && foreign);
@@ -288,7 +507,7 @@ static int test_badfree(void)
 	spanheap_free(foreign);
 	spanheap_free(&local);
 	kfree(foreign);
-	EXPECT(stat_inuse() == inuse);
+	EXPECT(stats().inuse_bytes == inuse);
 	EXPECT(spanheap_nr_pages(p) == 4);
 	never = p + (100UL << 20);
 	spanheap_free(never);			/* in the arena, never used */
@@ -297,7 +516,7 @@ static int test_badfree(void)
 	spanheap_free(p);			/* double */
 	spanheap_release_memory();
 	spanheap_free(p);			/* released */
-	EXPECT(stat_invalid() == invalid + 8);
+	EXPECT(stats().invalid_frees == invalid + 8);
 	return 0;
 }
 
@@ -371,7 +590,7 @@ static int test_nth(void)
 	for (n = 1; !left; n++) {
 		struct spanheap_client *c;
 		u8 *p = NULL, *z = NULL, *a = NULL;
-		u64 inuse = stat_inuse();
+		u64 inuse = stats().inuse_bytes;
 		bool longer = false;
 
 		EXPECT(n < NTH_MAX);
@@ -399,7 +618,7 @@ static int test_nth(void)
 		spanheap_free(a);
 		if (!IS_ERR(c))
 			spanheap_client_unregister(c);
-		EXPECT(stat_inuse() == inuse);
+		EXPECT(stats().inuse_bytes == inuse);
 	}
 	pr_info("%d allocations failed, one at a time\n", n - 2);
 	EXPECT(n > 10);
@@ -408,6 +627,125 @@ static int test_nth(void)
 		spanheap_free(keep[n]);
 	}
 	return 0;
+}
+
+/* All memory of a small machine is taken: spans that must not wait are refused */
+struct hog {
+	struct hog *next;
+};
+
+static struct hog *hogged;
+
+static void hog_all(void)
+{
+	struct hog *h;
+
+	while ((h = (void *)__get_free_page(GFP_ATOMIC | __GFP_NOWARN))) {
+		h->next = hogged;
+		hogged = h;
+	}
+}
+
+static int test_exhaust(void)
+{
+	static const gfp_t flags[] = { GFP_NOWAIT, GFP_ATOMIC };
+	static const size_t sizes[] = { 1, 16, 300 };
+	struct spanheap_stats st, before = stats();
+	struct hog *spans = NULL, *s;
+	int i, refused = 0;
+
+	for (i = 0; i < ARRAY_SIZE(flags) * ARRAY_SIZE(sizes); i++) {
+		for (;;) {
+			hog_all();
+			s = spanheap_alloc(client, sizes[i / 2], flags[i % 2]);
+			if (!s)
+				break;
+			s->next = spans;
+			spans = s;
+		}
+		refused++;
+	}
+	st = stats();
+	while ((s = hogged)) {
+		hogged = s->next;
+		free_page((unsigned long)s);
+	}
+	while ((s = spans)) {
+		spans = s->next;
+		spanheap_free(s);
+	}
+	/* It was not the arena that was full */
+	EXPECT(st.arena_bytes - st.inuse_bytes > 600 * PAGE_SIZE);
+	EXPECT(st.failed_allocs == before.failed_allocs + refused);
+	EXPECT(stats().inuse_bytes == before.inuse_bytes);
+	EXPECT(stats().spans == before.spans);
+	return exercise(GFP_KERNEL);
+}
+
+/* Every CPU's cache is full of spans that were in use there at the same time */
+#define FILL	40
+
+static int fill_cpu(void *unused)
+{
+	void *p[FILL];
+	size_t nr;
+	int i;
+
+	for (nr = 1; nr <= 16; nr++) {
+		for (i = 0; i < FILL; i++) {
+			p[i] = spanheap_alloc(client, nr, GFP_KERNEL);
+			EXPECT(p[i]);
+		}
+		for (i = 0; i < FILL; i++)
+			spanheap_free(p[i]);
+	}
+	return 0;
+}
+
+static int test_fill(void)
+{
+	int cpu, err = 0;
+
+	for_each_online_cpu(cpu)
+		err = err ?: smp_call_on_cpu(cpu, fill_cpu, NULL, false);
+	return err;
+}
+
+/* Spans allocated on every CPU, freed when the module goes */
+#define KEEP	200
+
+static void *kept[KEEP];
+
+static int keep_cpu(void *data)
+{
+	int i, cpu = (long)data, cpus = num_online_cpus();
+
+	for (i = cpu; i < KEEP; i += cpus) {
+		kept[i] = spanheap_alloc(client, 1 + i % 20, GFP_KERNEL);
+		EXPECT(kept[i]);
+		memset(kept[i], i, PAGE_SIZE);
+	}
+	return 0;
+}
+
+static int test_keep(void)
+{
+	int cpu, err = 0;
+
+	for_each_online_cpu(cpu)
+		err = err ?: smp_call_on_cpu(cpu, keep_cpu, (void *)(long)cpu, false);
+	return err;
+}
+
+static void free_kept(void)
+{
+	int i;
+
+	for (i = 0; i < KEEP; i++) {
+		if (kept[i] && memchr_inv(kept[i], i, PAGE_SIZE))
+			pr_err("kept span %d has changed\n", i);
+		spanheap_free(kept[i]);
+	}
 }
 
 #define SLOTS	64
@@ -460,13 +798,13 @@ static int stress_thread(void *data)
 	return 0;
 }
 
-static int test_stress(void)
+static int run_threads(int (*fn)(void *data))
 {
 	struct task_struct *t[STRESS_THREADS];
 	unsigned long i;
 
 	for (i = 0; i < STRESS_THREADS; i++) {
-		t[i] = kthread_create(stress_thread, (void *)i, "sh_stress%lu", i);
+		t[i] = kthread_create(fn, (void *)i, "sh_stress%lu", i);
 		EXPECT(!IS_ERR(t[i]));
 		kthread_bind(t[i], i % num_online_cpus());
 	}
@@ -476,6 +814,81 @@ static int test_stress(void)
 		kthread_stop(t[i]);
 	EXPECT(!atomic_read(&errors));
 	return 0;
+}
+
+static int test_stress(void)
+{
+	return run_threads(stress_thread);
+}
+
+/*
+ * Threads that free what others have freed, and resize what others free. Nobody
+ * touches the memory: an address may be somebody else's span by now. A free that
+ * meets a resize is refused, so what is left is found by its address in the end.
+ */
+static void *shared[SLOTS];
+static struct {
+	void *first, *last;
+} seen[STRESS_THREADS];
+
+static int misuse_thread(void *data)
+{
+	unsigned long end = jiffies + seconds * HZ, ops = 0;
+	unsigned int id = (unsigned long)data;
+	void *p;
+
+	while (time_before(jiffies, end)) {
+		u32 rnd = get_random_u32();
+		void **slot = &shared[rnd % SLOTS];
+		size_t nr = 1 + (rnd >> 8) % ((rnd >> 16) % 8 ? 16 : 60);
+
+		switch (rnd >> 30) {
+		case 0:
+		case 1:
+			p = spanheap_alloc(client, nr, GFP_KERNEL);
+			if (!p)
+				atomic_inc(&errors);
+			else if (!seen[id].first || p < seen[id].first)
+				seen[id].first = p;
+			if (p > seen[id].last)
+				seen[id].last = p;
+			spanheap_free(xchg(slot, p));
+			break;
+		case 2:
+			spanheap_free(READ_ONCE(*slot));
+			break;
+		case 3:
+			p = READ_ONCE(*slot);
+			if (p)
+				spanheap_resize(p, nr, GFP_KERNEL);
+			break;
+		}
+		if (id == 0 && ops % 1024 == 0)
+			spanheap_release_memory();
+		ops++;
+		cond_resched();
+	}
+	pr_info("thread %u: %lu operations\n", id, ops);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+static int test_misuse(void)
+{
+	struct spanheap_stats before = stats();
+	int i, err = run_threads(misuse_thread);
+	void *p;
+
+	EXPECT(!err);
+	EXPECT(stats().invalid_frees > before.invalid_frees + 1000);
+	for (i = 0; i < STRESS_THREADS; i++)
+		for (p = seen[i].first; p && p <= seen[i].last; p += PAGE_SIZE)
+			if (spanheap_base(p) == p && spanheap_owner(p) == client)
+				spanheap_free(p);
+	EXPECT(stats().inuse_bytes == before.inuse_bytes);
+	EXPECT(stats().spans == before.spans);
+	return exercise(GFP_KERNEL);
 }
 
 static const struct {
@@ -491,6 +904,12 @@ static const struct {
 	{ "hold", test_hold }, { "orphan", test_orphan },
 	{ "idle", test_idle }, { "toobig", test_toobig },
 	{ "stress", test_stress }, { "nth", test_nth },
+	{ "misuse", test_misuse },
+	{ "irqsoff", test_irqsoff }, { "initfree", test_initfree },
+	{ "initalloc", test_initalloc }, { "scatter", test_scatter },
+	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
+	{ "exhaust", test_exhaust }, { "fill", test_fill },
+	{ "keep", test_keep },
 };
 
 static int __init test_init(void)
@@ -511,6 +930,10 @@ static int __init test_init(void)
 
 static void __exit test_exit(void)
 {
+	if (user_span)
+		misc_deregister(&user_dev);
+	spanheap_free(user_span);
+	free_kept();
 	spanheap_client_unregister(client);
 }
 

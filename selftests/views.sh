@@ -1,0 +1,114 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What is seen from outside: sysfs and its knobs, parameters, debugfs, tracepoints.
+# vm: --mem 256
+. /lib.sh
+P=/sys/module/spanheap/parameters
+T=/sys/kernel/tracing
+ins arena_mb=64
+insmod /spanheap_test.ko run=keep
+mode() { stat -c %a "$1"; }
+sysfs() {
+	{
+		for f in arena sys inuse idle released resident cached span_meta other_meta scavenged orphan; do
+			echo "${f}_bytes 444"
+		done
+		for f in objects spans allocs frees failed_allocs invalid_frees grows scavenge_passes tlb_flushes largest_free_pages; do
+			echo "$f 444"
+		done
+		for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do echo "$f 644"; done
+		echo "release 200"
+	} | sort >/tmp/want
+	(cd $H && for f in *; do [ -d "$f" ] || echo "$f $(mode "$f")"; done) | sort >/tmp/have
+	# A build may have more files, never fewer or other modes
+	grep -vxFf /tmp/have /tmp/want && return 1
+	while read -r f m; do
+		[ "$m" = 200 ] || cat $H/"$f" >/tmp/v || return 1
+		[ "$m" = 200 ] || [ "$(grep -cE '^[0-9]+$' /tmp/v)" = 1 ] || { echo "$f"; cat /tmp/v; return 1; }
+		[ "$m" != 444 ] || refused sh -c "echo 1 >$H/$f" || return 1
+	done </tmp/want
+}
+t "each file of the heap is there, has its mode and holds one number" sysfs
+client() {
+	for f in inuse_bytes peak_bytes spans allocs frees failed_allocs; do
+		[ "$(mode $H/clients/test/$f)" = 444 ] && grep -qE '^[0-9]+$' $H/clients/test/$f || { echo $f; return 1; }
+	done
+	[ "$(mode $H/clients/test/limit_bytes)" = 644 ] || return 1
+	[ "$(val clients/test/inuse_bytes)" = "$(val inuse_bytes)" ] && [ "$(val clients/test/spans)" = 200 ]
+}
+t "a client's files show what it has" client
+limit() {
+	L=$H/clients/test/limit_bytes
+	echo 8388608 >$L && [ "$(cat $L)" = 8388608 ] || return 1
+	for v in -1 1 4095 x '' 18446744073709551616; do
+		refused sh -c "echo '$v' >$L" || { echo "took '$v'"; return 1; }
+	done
+	[ "$(cat $L)" = 8388608 ] && echo 0 >$L && [ "$(cat $L)" = 0 ]
+}
+t "limit_bytes takes a size and refuses nonsense" limit
+for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do
+	good() {
+		echo 1234 >$H/$f && [ "$(val $f)" = 1234 ] && [ "$(cat $P/$f)" = 1234 ] &&
+			echo 4321 >$P/$f && [ "$(val $f)" = 4321 ] && [ "$(cat $P/$f)" = 4321 ]
+	}
+	bad() {
+		for v in -1 99999999999 x ''; do
+			refused sh -c "echo '$v' >$H/$f" && refused sh -c "echo '$v' >$P/$f" || return 1
+		done
+		[ "$(val $f)" = 4321 ]
+	}
+	t "$f takes a number, as a file and as a parameter" good
+	t "$f refuses negative, huge and non-numeric" bad
+done
+t "scavenge_period_ms refuses 0" refused sh -c "echo 0 >$H/scavenge_period_ms"
+t "release refuses anything but 1" refused sh -c "echo 2 >$H/release"
+params() {
+	[ "$(cat $P/arena_mb)" = 64 ] && [ "$(mode $P/arena_mb)" = 444 ] && [ "$(mode $P/cache_kb)" = 444 ] || return 1
+	refused sh -c "echo 1 >$P/arena_mb" && refused sh -c "echo maybe >$P/trace"
+}
+t "parameters show what was chosen; those of loading cannot be changed" params
+rmmod spanheap_test
+trace() {
+	echo 100 >$H/scavenge_period_ms; echo 0 >$H/scavenge_age_ms; sleep 1
+	! dmesg | grep 'spanheap: scavenged' || return 1
+	echo 1 >$P/trace; sleep 1; echo 0 >$P/trace; echo 60000 >$H/scavenge_period_ms
+	dmesg | grep -E 'spanheap: scavenged [0-9]+ KiB: in use [0-9]+, idle [0-9]+, released [0-9]+, resident [0-9]+ KiB'
+}
+t "the trace parameter logs a line per pass" trace
+events() {
+	echo 8192 >$T/buffer_size_kb; echo 1 >$T/events/spanheap/enable || return 1
+	run idle pages=8192 && insmod /spanheap_test.ko run=process; echo 1 >$H/release; echo 0 >$T/events/spanheap/enable
+	cat $T/trace >/tmp/trace; rmmod spanheap_test
+	for e in 'alloc: addr=[^ ]* nr_pages=257 gfp=0x[0-9a-f]* caller=exercise.*\[spanheap_test\]' \
+		'free: addr=[^ ]* nr_pages=257 caller=exercise.*\[spanheap_test\]' 'grow: used=[0-9]* nr_pages=[0-9]*' \
+		'release: nr_pages=[0-9]* nr_spans=[0-9]*' 'scavenge: nr_pages=[0-9]* age=0'; do
+		grep -q "spanheap_$e" /tmp/trace || { echo "no $e"; head -n 40 /tmp/trace; return 1; }
+	done
+	a=$(grep -c spanheap_alloc: /tmp/trace) f=$(grep -c spanheap_free: /tmp/trace)
+	echo "$a allocations, $f frees traced"; [ "$a" = "$f" ]
+}
+mount -t tracefs none $T
+t "tracepoints tell of allocation, free, growth, release" events
+mkdir /etc; echo 'nobody:x:65534:65534::/:/bin/sh' >/etc/passwd
+nobody() { su -s /bin/sh nobody -c "$1"; }
+secret() {
+	chmod 755 /sys/kernel/debug	# the files themselves must refuse
+	[ -n "$(ls $D)" ] || return 1
+	for f in "$D"/*; do
+		cat "$f" >/tmp/v || return 1
+		refused nobody "cat $f" || { echo "$f is open to all"; return 1; }
+	done
+	refused nobody "echo 1 >$H/release" && refused nobody "echo 1 >$H/scavenge_age_ms" &&
+		nobody "cat $H/inuse_bytes"
+}
+t "debugfs is for root, sysfs for all to read" secret
+open() {
+	exec 3<$D/spans; read -r _ <&3
+	refused rmmod spanheap; rc=$?
+	exec 3<&-; return $rc
+}
+t "no unloading while a debugfs file is open" open
+t "unload" rmmod spanheap
+gone() { ! ls -d $H $D $T/events/spanheap /sys/module/spanheap 2>/dev/null && ! grep spanheap /proc/slabinfo /sys/devices/system/cpu/hotplug/states; }
+t "files, events, slab and hotplug state are gone" gone
+done_testing
