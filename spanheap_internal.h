@@ -329,7 +329,7 @@ static inline bool wants_zero(const struct spanheap_client *c, gfp_t gfp)
 					       want_init_on_alloc(gfp);
 }
 
-/* s, TAKEN or CACHED, backed and counted, becomes the client's */
+/* s, TAKEN, backed and counted, becomes the client's */
 static inline void spanheap_publish(struct span *s, struct spanheap_client *client,
 				    u32 obj_size, unsigned long caller)
 {
