@@ -9,6 +9,8 @@
  *				its holder allocates nothing
  *	spanheap.lock		(spinlock, irqsave) the heap lock: the span map,
  *				free lists, LRU, the heap's counters
+ *	special_lock[]		(spinlocks, irqsave) specials of the spans that
+ *				hash to it; nothing is taken inside
  *	cache_depot.lock	(spinlock, irqsave) full magazines of one size;
  *				innermost, never with the heap lock
  *
@@ -58,6 +60,7 @@
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span that is cached */
 #define DEPOT_MAGS	32u			/* full magazines kept of a size */
+#define SPECIAL_LOCKS	64u
 
 /* Where a record is in its life. Only the owner of TAKEN and RELEASING spans
  * touches their pages; neighbours do not coalesce with them.
@@ -95,6 +98,23 @@ struct span {
 		struct llist_node cached;	/* CACHED */
 	};
 	struct list_head lru;		/* FREE with backed pages, oldest first */
+	struct rb_root specials;	/* special lock; empty unless in use */
+};
+
+/* In this order at one address */
+enum special_kind {
+	SPECIAL_FINALIZER,
+	SPECIAL_QUEUED,			/* a finalizer that is about to run, or runs */
+	SPECIAL_PROFILE,
+};
+
+/* A record attached to an address in an in-use span, at most one of a kind.
+ * First member of what it is of: a finalizer, a profile record.
+ */
+struct special {
+	struct rb_node node;		/* span.specials, by (offset, kind) */
+	u64 offset;			/* bytes from the start of the span */
+	u8 kind;			/* enum special_kind */
 };
 
 /* A piece of the span map, allocated when the arena grows into it */
@@ -123,6 +143,7 @@ struct spanheap_client {
 	struct kobject kobj;
 	struct completion released;	/* the last reference to kobj is gone */
 	unsigned long last_collect;	/* clients_lock; heap clock ticks */
+	atomic_t queued;		/* finalizers queued or running */
 
 	/*
 	 * In use: pages plus every CPU's share. With a limit the shares are 0
@@ -206,6 +227,7 @@ struct spanheap {
 	u32 nr_leaves;
 	struct hlist_node cpuhp;
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
+	void (*profile_freed)(struct special *sp);	/* its span was freed */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
@@ -252,6 +274,9 @@ struct spanheap {
 	bool pinned;			/* orphans hold the module */
 
 	struct xarray bad_callers;	/* call sites of reported bad frees */
+
+	spinlock_t special_lock[SPECIAL_LOCKS];
+	atomic_long_t nr_finalizers;	/* records; no lock */
 };
 
 extern struct spanheap *spanheap_heap;
@@ -384,11 +409,13 @@ void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 void spanheap_span_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
+struct span *spanheap_span_guess(struct spanheap *h, const void *addr);
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller);
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr,
 			  struct span_view *view);
+void *spanheap_heap_object(struct spanheap *h, const void *addr);
 struct span *__spanheap_next(struct spanheap *h, u32 idx);
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,
@@ -400,6 +427,26 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
 u32 __spanheap_largest_free(struct spanheap *h);
 void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);
 int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
+
+/* spanheap_special.c */
+int spanheap_special_setup(void);
+void spanheap_special_teardown(void);
+void spanheap_special_init(struct spanheap *h);
+int spanheap_special_add(struct spanheap *h, const void *addr, struct special *sp);
+struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
+					enum special_kind kind);
+bool spanheap_specials_claim(struct spanheap *h, struct span *s,
+			     struct rb_root *specials, spanheap_finalizer_t *fn);
+void spanheap_specials_freed(struct spanheap *h, struct rb_root *specials);
+bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size);
+bool spanheap_specials_sweep(struct spanheap *h, struct span *s);
+bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages);
+void spanheap_specials_leave(struct spanheap_client *c);
+const char *spanheap_specials_check(struct spanheap *h, u32 *idx);
+int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t fn,
+			   void *arg, gfp_t gfp);
+int spanheap_finalizer_remove(struct spanheap *h, void *obj);
+u64 spanheap_special_meta(struct spanheap *h);
 
 /* spanheap_main.c */
 struct spanheap_client *

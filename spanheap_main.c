@@ -170,6 +170,7 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 	list_del(&c->list);
 	mutex_unlock(&h->clients_lock);
 	spanheap_sysfs_del_client(c);
+	spanheap_specials_leave(c);
 
 	/* Frees take the heap lock now, and see either client of a span */
 	spanheap_cache_pause(h);
@@ -208,7 +209,8 @@ EXPORT_SYMBOL_GPL(spanheap_client_register);
  *
  * Spans it has not freed are reported (the first ten with address, pages and
  * allocating call site) and stay allocated as orphans; they may still be freed,
- * and the module cannot be unloaded before they are.
+ * and the module cannot be unloaded before they are. Finalizers that are queued
+ * have run when this returns; those of orphans are dropped, with a message.
  *
  * Context: Process context. May sleep. Not from a callback.
  */
@@ -368,19 +370,7 @@ EXPORT_SYMBOL_GPL(spanheap_base);
  */
 void *spanheap_object(const void *addr)
 {
-	struct span_view s;
-	void *base;
-	u64 off;
-
-	if (!find(addr, &s))
-		return NULL;
-	base = page_addr(spanheap_heap, s.start);
-	if (!s.obj_size)
-		return base;
-	off = rounddown((u64)(addr - base), s.obj_size);
-	if (off + s.obj_size > (u64)s.nr_pages << PAGE_SHIFT)
-		return NULL;
-	return base + off;
+	return spanheap_heap ? spanheap_heap_object(spanheap_heap, addr) : NULL;
 }
 EXPORT_SYMBOL_GPL(spanheap_object);
 
@@ -401,6 +391,54 @@ struct spanheap_client *spanheap_owner(const void *addr)
 	return s.client;
 }
 EXPORT_SYMBOL_GPL(spanheap_owner);
+
+/* ---- finalizers ---- */
+
+/**
+ * spanheap_add_finalizer() - have a function called when an object is found dead
+ * @obj: start of an object: of a span, or of one of the objects in a span from
+ *	spanheap_alloc_objects()
+ * @fn: the function
+ * @arg: passed to @fn
+ * @gfp: as for spanheap_alloc()
+ *
+ * When the client's sweep callback says SPANHEAP_FREE of the span, the span is
+ * kept and @fn is queued; it runs once, in process context with no lock of the
+ * heap held. It may allocate, free other spans, sleep, and add a finalizer of
+ * @obj again. The sweep after frees the span, unless the client says
+ * SPANHEAP_KEEP by then or it has finalizers again.
+ *
+ * Until then spanheap_free() of the span is refused as an invalid free: remove
+ * its finalizers first. spanheap_client_unregister() waits for finalizers that
+ * are queued and drops the others of the client's spans. An anonymous span is
+ * never swept: who adds a finalizer to one must remove it before its code goes.
+ *
+ * Context: Any but NMI, as @gfp allows. Not while the span is resized or freed.
+ * Return: 0; -EEXIST: @obj has one; -EINVAL: @obj is no object in use, @fn is
+ * NULL, or @gfp is not allowed; -ENOMEM.
+ */
+int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp)
+{
+	if (!spanheap_heap)
+		return -EINVAL;
+	return spanheap_finalizer_add(spanheap_heap, obj, fn, arg, gfp);
+}
+EXPORT_SYMBOL_GPL(spanheap_add_finalizer);
+
+/**
+ * spanheap_remove_finalizer() - take a finalizer back
+ * @obj: as given to spanheap_add_finalizer()
+ *
+ * A finalizer that a sweep has queued can not be taken back, it will run.
+ *
+ * Context: Any but NMI.
+ * Return: 0, or -ENOENT: @obj has none.
+ */
+int spanheap_remove_finalizer(void *obj)
+{
+	return spanheap_heap ? spanheap_finalizer_remove(spanheap_heap, obj) : -ENOENT;
+}
+EXPORT_SYMBOL_GPL(spanheap_remove_finalizer);
 
 /* ---- the whole heap ---- */
 
@@ -501,9 +539,12 @@ static int __init spanheap_init(void)
 	err = spanheap_span_cache_create();
 	if (err)
 		return err;
-	err = spanheap_cache_setup();
+	err = spanheap_special_setup();
 	if (err)
 		goto out_records;
+	err = spanheap_cache_setup();
+	if (err)
+		goto out_special;
 	h = spanheap_heap_create(&spanheap_arena_ops, pages, heap_clock);
 	if (IS_ERR(h)) {
 		err = PTR_ERR(h);
@@ -531,6 +572,8 @@ out_heap:
 	spanheap_heap_destroy(h);
 out_cache:
 	spanheap_cache_teardown();
+out_special:
+	spanheap_special_teardown();
 out_records:
 	spanheap_span_cache_destroy();
 	return err;
@@ -546,6 +589,7 @@ static void __exit spanheap_exit(void)
 	spanheap_heap = NULL;
 	spanheap_heap_destroy(h);
 	spanheap_cache_teardown();
+	spanheap_special_teardown();
 	spanheap_span_cache_destroy();
 }
 

@@ -80,6 +80,7 @@ static bool prep_more(struct prep *p, u32 records, gfp_t gfp)
 			return false;
 		/* A reader may still look at its former life: no memset */
 		WRITE_ONCE(s->state, SPAN_DEAD);
+		s->specials = RB_ROOT;
 		list_add(&s->list, &p->records);
 		p->nr_records++;
 	}
@@ -179,14 +180,33 @@ static void __map_cover(struct spanheap *h, struct span *s)
 		WRITE_ONCE(h->cover[i], s->start);
 }
 
-/* Where the span that holds page idx may start; exact if it is in use */
-static u32 map_start(const struct spanheap *h, const struct map_leaf *leaf, u32 idx)
+/* The record that may hold page idx and where it starts; exact if it is in use */
+static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 {
+	struct map_leaf *leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
 	u32 off = idx & LEAF_MASK;
-	unsigned long bit = find_last_bit(leaf->starts, off + 1);
+	unsigned long bit;
 
-	return bit <= off ? (idx & ~LEAF_MASK) | bit :
-			    READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
+	if (!leaf)
+		return NULL;
+	bit = find_last_bit(leaf->starts, off + 1);
+	if (bit <= off) {
+		*start = (idx & ~LEAF_MASK) | bit;
+		return READ_ONCE(leaf->span[bit]);
+	}
+	*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
+	return READ_ONCE(*map_slot(h, *start));
+}
+
+/*
+ * The record that may hold addr, for a caller who validates what it is; in an
+ * RCU read section
+ */
+struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
+{
+	u32 idx, start;
+
+	return addr_to_idx(h, addr, &idx) ? map_find(h, idx, &start) : NULL;
 }
 
 /*
@@ -196,19 +216,14 @@ static u32 map_start(const struct spanheap *h, const struct map_leaf *leaf, u32 
  */
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
 {
-	struct map_leaf *leaf;
 	bool found = false;
 	u32 idx, start;
 	struct span *s;
 
 	if (!addr_to_idx(h, addr, &idx))
 		return false;
-	leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
-	if (!leaf)
-		return false;
 	rcu_read_lock();
-	start = map_start(h, leaf, idx);
-	s = READ_ONCE(*map_slot(h, start));
+	s = map_find(h, idx, &start);
 	if (s && span_state(s) == SPAN_INUSE) {
 		v->start = READ_ONCE(s->start);
 		v->nr_pages = READ_ONCE(s->nr_pages);
@@ -226,6 +241,22 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 	}
 	rcu_read_unlock();
 	return found;
+}
+
+/* The start of the object that holds addr; NULL: no in-use span, or no object */
+void *spanheap_heap_object(struct spanheap *h, const void *addr)
+{
+	struct span_view v;
+	void *base;
+	u64 off;
+
+	if (!spanheap_heap_lookup(h, addr, &v))
+		return NULL;
+	base = page_addr(h, v.start);
+	if (!v.obj_size)
+		return base;
+	off = rounddown((u64)(addr - base), v.obj_size);
+	return off + v.obj_size <= (u64)v.nr_pages << PAGE_SHIFT ? base + off : NULL;
 }
 
 /* The first span that starts at or after page idx */
@@ -770,9 +801,12 @@ static const char * const state_names[] = {
 	[SPAN_CACHED] = "free (cached)",
 };
 
-/* A free of something that is not an allocated span: once per call site */
+/*
+ * A free of something that is not an allocated span, or is one with the finalizer
+ * fn: once per call site
+ */
 static void report_bad_free(struct spanheap *h, const void *addr,
-			    unsigned long caller)
+			    unsigned long caller, spanheap_finalizer_t fn)
 {
 	struct span copy = {};
 	unsigned long flags;
@@ -796,6 +830,9 @@ static void report_bad_free(struct spanheap *h, const void *addr,
 	if (!s)
 		pr_err("invalid free of %p by %pS: not in a span\n", addr,
 		       (void *)caller);
+	else if (fn)
+		pr_err("invalid free of %p by %pS: the span of %u pages, allocated by %pS, has the finalizer %pS\n",
+		       addr, (void *)caller, copy.nr_pages, (void *)copy.caller, fn);
 	else
 		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is %s, last allocated by %pS\n",
 		       addr, (void *)caller, copy.nr_pages,
@@ -812,6 +849,21 @@ static struct span *__claim_at(struct spanheap *h, const void *addr, u32 *old)
 		return NULL;
 	*old = spanheap_claim(s, SPAN_TAKEN);
 	return *old == SPAN_DEAD ? NULL : s;
+}
+
+/* As above, to free it, with what is attached; not if it has a finalizer, fn */
+static struct span *__claim_to_free(struct spanheap *h, const void *addr,
+				    struct rb_root *specials,
+				    spanheap_finalizer_t *fn)
+{
+	struct span *s = spanheap_span_at(h, addr);
+
+	if (!s || span_addr(h, s) != addr)
+		return NULL;
+	if (cmpxchg(&s->state, SPAN_INUSE, SPAN_TAKEN) == SPAN_INUSE ||
+	    spanheap_specials_claim(h, s, specials, fn))
+		return s;
+	return NULL;
 }
 
 static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
@@ -836,16 +888,18 @@ static void __end_use(struct spanheap *h, struct span *s, bool cleared)
 void spanheap_span_free(struct spanheap *h, const void *addr, unsigned long caller)
 {
 	bool clear = want_init_on_free();
+	struct rb_root specials = RB_ROOT;
 	struct spanheap_client *client;
+	spanheap_finalizer_t fn = NULL;
 	unsigned long flags;
 	struct span *s;
-	u32 nr, old;
+	u32 nr;
 
 	spin_lock_irqsave(&h->lock, flags);
-	s = __claim_at(h, addr, &old);
+	s = __claim_to_free(h, addr, &specials, &fn);
 	if (!s) {
 		spin_unlock_irqrestore(&h->lock, flags);
-		report_bad_free(h, addr, caller);
+		report_bad_free(h, addr, caller, fn);
 		return;
 	}
 	nr = s->nr_pages;
@@ -862,6 +916,7 @@ void spanheap_span_free(struct spanheap *h, const void *addr, unsigned long call
 	__end_use(h, s, clear);
 	__orphan_done(h, client);
 	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_specials_freed(h, &specials);
 	trace_spanheap_free((unsigned long)addr, nr, caller);
 }
 
@@ -1029,13 +1084,16 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	s = __claim_at(h, addr, &state);
 	spin_unlock_irqrestore(&h->lock, flags);
 	if (!s) {
-		report_bad_free(h, addr, caller);
+		report_bad_free(h, addr, caller, NULL);
 		return false;
 	}
 	if ((u64)nr_pages << PAGE_SHIFT < s->obj_size)
 		done = false;
 	else if (nr_pages > s->nr_pages)
 		done = grow_span(h, s, nr_pages, gfp);
+	else if (nr_pages < s->nr_pages && state & SPAN_SLOW &&
+		 spanheap_specials_beyond(h, s, nr_pages))
+		done = false;
 	else if (nr_pages < s->nr_pages)
 		done = shrink_span(h, s, nr_pages, gfp);
 	else
@@ -1073,6 +1131,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
 			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover)) +
 			BATCH_PAGES * sizeof(*h->release_pages) +
+			spanheap_special_meta(h) +
 			(h->cache ? num_possible_cpus() * sizeof(*h->cache) : 0),
 		.failed_allocs = h->failed_allocs,
 		.invalid_frees = h->invalid_frees,
@@ -1263,6 +1322,13 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 		if (bad)
 			scnprintf(why, size, "%s (page %u)", bad, idx);
 	}
+	if (!bad) {
+		u32 idx;
+
+		bad = spanheap_specials_check(h, &idx);
+		if (bad)
+			scnprintf(why, size, "%s (before page %u)", bad, idx);
+	}
 	return bad ? -EUCLEAN : 0;
 }
 
@@ -1314,6 +1380,7 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	INIT_LIST_HEAD(&h->lru);
 	INIT_LIST_HEAD(&h->spare);
 	xa_init_flags(&h->bad_callers, XA_FLAGS_LOCK_IRQ);
+	spanheap_special_init(h);
 
 	h->map = kvcalloc(h->nr_leaves, sizeof(*h->map), GFP_KERNEL);
 	h->cover = kvcalloc(h->nr_leaves, sizeof(*h->cover), GFP_KERNEL);

@@ -120,6 +120,13 @@ struct spanheap_stats {
 	u64 zero_skipped_bytes;
 };
 
+/**
+ * typedef spanheap_finalizer_t - called when a sweep finds an object dead
+ * @obj: the object, still allocated
+ * @arg: as given to spanheap_add_finalizer()
+ */
+typedef void (*spanheap_finalizer_t)(void *obj, void *arg);
+
 struct spanheap_client *
 spanheap_client_register(const struct spanheap_client_attr *attr);
 void spanheap_client_unregister(struct spanheap_client *client);
@@ -137,6 +144,9 @@ size_t spanheap_nr_pages(const void *addr);
 void *spanheap_base(const void *addr);
 void *spanheap_object(const void *addr);
 struct spanheap_client *spanheap_owner(const void *addr);
+
+int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp);
+int spanheap_remove_finalizer(void *obj);
 
 void spanheap_release_memory(void);
 void spanheap_get_stats(struct spanheap_stats *stats);

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Specials: records attached to addresses in in-use spans. Finalizers live here;
+ * profile records are spanheap_prof.c's, which is told when their span is freed.
+ *
+ * A span with specials has SPAN_SLOW, so that frees of all others never look for
+ * them. Who adds the first one sets it, by a compare-and-swap that succeeds on an
+ * in-use span only, and holds the special lock; and a span with SPAN_SLOW is
+ * claimed for freeing under that lock only. So:
+ *
+ *  - what was added before the claim is seen by the free, and after the claim
+ *    nothing is added;
+ *  - as long as a span has specials it stays where it is, with the start it has:
+ *    under the special lock, a tree that is not empty vouches for its span.
+ *
+ * A finalizer is queued by the sweep that finds its object dead. It then stays
+ * in the tree as SPECIAL_QUEUED until it has run, which keeps the span in use,
+ * and leaves room for a new finalizer of the same object.
+ *
+ * After the specials of the Go 1.3 runtime (mheap.c).
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/hash.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
+
+#include "spanheap_internal.h"
+
+#define BATCH	64u	/* specials, or spans, looked at per hold of a lock */
+
+struct finalizer {
+	struct special sp;
+	spanheap_finalizer_t fn;
+	void *arg;
+	/* once queued */
+	struct spanheap *heap;
+	struct span *span;
+	struct spanheap_client *client;
+	struct work_struct work;
+};
+
+static struct kmem_cache *finalizer_cache;
+static struct workqueue_struct *finalizer_wq;
+
+static struct finalizer *to_finalizer(struct special *sp)
+{
+	return container_of(sp, struct finalizer, sp);
+}
+
+static void free_finalizer(struct spanheap *h, struct finalizer *f)
+{
+	atomic_long_dec(&h->nr_finalizers);
+	kmem_cache_free(finalizer_cache, f);
+}
+
+/* ---- the tree ---- */
+
+static spinlock_t *special_lock(struct spanheap *h, const struct span *s)
+{
+	return &h->special_lock[hash_ptr(s, ilog2(SPECIAL_LOCKS))];
+}
+
+static int special_cmp(const struct special *a, const struct special *b)
+{
+	if (a->offset != b->offset)
+		return a->offset < b->offset ? -1 : 1;
+	return (int)a->kind - b->kind;
+}
+
+static struct special *to_special(const struct rb_node *node)
+{
+	return rb_entry_safe(node, struct special, node);
+}
+
+static int key_cmp(const void *key, const struct rb_node *node)
+{
+	return special_cmp(key, to_special(node));
+}
+
+static int node_cmp(struct rb_node *new, const struct rb_node *node)
+{
+	return special_cmp(to_special(new), to_special(node));
+}
+
+/* The first special at or after key, or NULL */
+static struct special *first_from(const struct rb_root *root, const struct special *key)
+{
+	struct rb_node *node = root->rb_node;
+	struct special *found = NULL;
+
+	while (node) {
+		struct special *sp = to_special(node);
+
+		if (special_cmp(sp, key) < 0) {
+			node = node->rb_right;
+		} else {
+			found = sp;
+			node = node->rb_left;
+		}
+	}
+	return found;
+}
+
+static struct special *next_special(struct special *sp)
+{
+	return to_special(rb_next(&sp->node));
+}
+
+/* A finalizer of the span, queued or not; profile records are one a span */
+static struct finalizer *any_finalizer(const struct rb_root *root)
+{
+	struct special *sp = to_special(rb_first(root));
+
+	while (sp && sp->kind == SPECIAL_PROFILE)
+		sp = next_special(sp);
+	return sp ? to_finalizer(sp) : NULL;
+}
+
+/* ---- add and remove ---- */
+
+/* The offset of addr in s; the caller knows that s stays where it is */
+static bool offset_in(const struct spanheap *h, const struct span *s,
+		      const void *addr, u64 *offset)
+{
+	*offset = (unsigned long)addr - (unsigned long)span_addr(h, s);
+	return *offset < (u64)READ_ONCE(s->nr_pages) << PAGE_SHIFT;
+}
+
+/* Special lock: from here on s is not freed while the lock is held */
+static bool pin_inuse(struct span *s)
+{
+	u32 old = cmpxchg(&s->state, SPAN_INUSE, SPAN_INUSE | SPAN_SLOW);
+
+	return (old & ~SPAN_SLOW) == SPAN_INUSE;
+}
+
+/**
+ * spanheap_special_add() - attach a special to an address
+ * @h: the heap
+ * @addr: any address in an in-use span
+ * @sp: kind is set
+ *
+ * Context: Any but NMI. Takes a special lock (irqsave).
+ * Return: 0; -EEXIST: there is one of that kind; -EINVAL: no in-use span, or one
+ * that is being resized.
+ */
+int spanheap_special_add(struct spanheap *h, const void *addr, struct special *sp)
+{
+	unsigned long flags;
+	int err = -EINVAL;
+	spinlock_t *lock;
+	struct span *s;
+
+	rcu_read_lock();	/* keeps the record a record */
+	s = spanheap_span_guess(h, addr);
+	if (s) {
+		lock = special_lock(h, s);
+		spin_lock_irqsave(lock, flags);
+		if (pin_inuse(s) && offset_in(h, s, addr, &sp->offset))
+			err = rb_find_add(&sp->node, &s->specials, node_cmp) ?
+			      -EEXIST : 0;
+		spin_unlock_irqrestore(lock, flags);
+	}
+	rcu_read_unlock();
+	return err;
+}
+
+/**
+ * spanheap_special_remove() - detach a special
+ * @h: the heap
+ * @addr: the address it was attached to
+ * @kind: its kind
+ *
+ * Context: Any but NMI. Takes a special lock (irqsave).
+ * Return: the special, which is the caller's now, or NULL: there is none.
+ */
+struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
+					enum special_kind kind)
+{
+	struct special key = { .kind = kind }, *sp = NULL;
+	unsigned long flags;
+	spinlock_t *lock;
+	struct span *s;
+
+	rcu_read_lock();	/* keeps the record a record */
+	s = spanheap_span_guess(h, addr);
+	if (s) {
+		lock = special_lock(h, s);
+		spin_lock_irqsave(lock, flags);
+		if (!RB_EMPTY_ROOT(&s->specials) &&
+		    offset_in(h, s, addr, &key.offset))
+			sp = to_special(rb_find(&key, &s->specials, key_cmp));
+		if (sp)
+			rb_erase(&sp->node, &s->specials);
+		spin_unlock_irqrestore(lock, flags);
+	}
+	rcu_read_unlock();
+	return sp;
+}
+
+/* ---- spans that are freed, swept, cut ---- */
+
+/*
+ * Claim s, which has SPAN_SLOW, to free it: it becomes TAKEN and its specials go
+ * to *specials, for spanheap_specials_freed(). False: it was not in use, or it
+ * has a finalizer (*fn) and stays as it is. Under the heap lock.
+ */
+bool spanheap_specials_claim(struct spanheap *h, struct span *s,
+			     struct rb_root *specials, spanheap_finalizer_t *fn)
+{
+	spinlock_t *lock = special_lock(h, s);
+	struct finalizer *f;
+	bool claimed = false;
+
+	lockdep_assert_held(&h->lock);
+	spin_lock(lock);
+	f = any_finalizer(&s->specials);
+	if (f) {
+		*fn = f->fn;
+	} else if (spanheap_claim(s, SPAN_TAKEN) != SPAN_DEAD) {
+		*specials = s->specials;
+		s->specials = RB_ROOT;
+		claimed = true;
+	}
+	spin_unlock(lock);
+	return claimed;
+}
+
+/* The specials of a span that was freed; none of them a finalizer. No lock. */
+void spanheap_specials_freed(struct spanheap *h, struct rb_root *specials)
+{
+	struct special *sp, *next;
+
+	rbtree_postorder_for_each_entry_safe(sp, next, specials, node)
+		h->profile_freed(sp);
+}
+
+static void run_finalizer(struct work_struct *work)
+{
+	struct finalizer *f = container_of(work, struct finalizer, work);
+	struct spanheap_client *client = f->client;
+	struct spanheap *h = f->heap;
+	struct span *s = f->span;
+	spinlock_t *lock = special_lock(h, s);
+	unsigned long flags;
+
+	f->fn(span_addr(h, s) + f->sp.offset, f->arg);
+
+	spin_lock_irqsave(lock, flags);
+	rb_erase(&f->sp.node, &s->specials);
+	spin_unlock_irqrestore(lock, flags);
+	free_finalizer(h, f);
+	/* The client is gone as soon as it sees 0; its address is but a key here */
+	if (atomic_dec_and_test(&client->queued))
+		wake_up_var(&client->queued);
+}
+
+/* Special lock. False: an earlier one of the same object has yet to run. */
+static bool queue_finalizer(struct spanheap *h, struct span *s, struct special *sp)
+{
+	struct special *next = next_special(sp);
+	struct finalizer *f = to_finalizer(sp);
+
+	if (next && next->offset == sp->offset && next->kind == SPECIAL_QUEUED)
+		return false;
+	sp->kind = SPECIAL_QUEUED;	/* its place in the order is the same */
+	f->heap = h;
+	f->span = s;
+	f->client = READ_ONCE(s->client);
+	atomic_inc(&f->client->queued);
+	INIT_WORK(&f->work, run_finalizer);
+	queue_work(finalizer_wq, &f->work);
+	return true;
+}
+
+/*
+ * The objects in [from, to) of s are dead: queue their finalizers and, if asked,
+ * take their profile records off. True: there are finalizers, queued now or
+ * before, so that the memory must be kept. A bounded number per hold of the lock.
+ */
+static bool end_range(struct spanheap *h, struct span *s, u64 from, u64 to,
+		      bool profiles)
+{
+	struct special key = { .offset = from }, *sp, *next;
+	spinlock_t *lock = special_lock(h, s);
+	struct special *freed[BATCH];
+	u32 i, n, nr_freed;
+	unsigned long flags;
+	bool kept = false;
+
+	do {
+		nr_freed = 0;
+		spin_lock_irqsave(lock, flags);
+		sp = first_from(&s->specials, &key);
+		for (n = 0; n < BATCH && sp && sp->offset < to; n++) {
+			next = next_special(sp);
+			key.offset = sp->offset;
+			key.kind = sp->kind + 1;
+			if (sp->kind != SPECIAL_PROFILE) {
+				kept = true;
+				if (sp->kind == SPECIAL_FINALIZER)
+					queue_finalizer(h, s, sp);
+			} else if (profiles) {
+				rb_erase(&sp->node, &s->specials);
+				freed[nr_freed++] = sp;
+			}
+			sp = next;
+		}
+		spin_unlock_irqrestore(lock, flags);
+		for (i = 0; i < nr_freed; i++)
+			h->profile_freed(freed[i]);
+	} while (n == BATCH);
+	return kept;
+}
+
+/*
+ * An object of size bytes at addr, in an in-use span that the caller owns, is
+ * dead. True: it has finalizers, which are queued, and must be kept.
+ */
+bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size)
+{
+	bool kept = false;
+	struct span *s;
+	u64 offset;
+
+	rcu_read_lock();
+	s = spanheap_span_guess(h, addr);
+	if (s && READ_ONCE(s->state) & SPAN_SLOW && offset_in(h, s, addr, &offset))
+		kept = end_range(h, s, offset, offset + size, true);
+	rcu_read_unlock();
+	return kept;
+}
+
+/*
+ * A sweep found s, in use and owned by the sweeper, dead. True: it has finalizers
+ * that are queued or running now, and must be kept until the next generation.
+ */
+bool spanheap_specials_sweep(struct spanheap *h, struct span *s)
+{
+	return READ_ONCE(s->state) & SPAN_SLOW && end_range(h, s, 0, U64_MAX, false);
+}
+
+/* s is TAKEN, and to be cut to nr_pages: are there specials in what goes? */
+bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages)
+{
+	spinlock_t *lock = special_lock(h, s);
+	unsigned long flags;
+	struct special *sp;
+	bool beyond;
+
+	spin_lock_irqsave(lock, flags);
+	sp = to_special(rb_last(&s->specials));
+	beyond = sp && sp->offset >= (u64)nr_pages << PAGE_SHIFT;
+	spin_unlock_irqrestore(lock, flags);
+	return beyond;
+}
+
+/* ---- walks over all spans that have specials ---- */
+
+/*
+ * The next span of client c (NULL: of any) that has specials, from page *idx on;
+ * NULL with *idx beyond a batch: go on, with *idx U32_MAX: that was all. In an
+ * RCU read section.
+ */
+static struct span *next_with_specials(struct spanheap *h, struct spanheap_client *c,
+				       u32 *idx)
+{
+	unsigned long flags;
+	struct span *s;
+	u32 n;
+
+	spin_lock_irqsave(&h->lock, flags);
+	for (n = 0; n < BATCH; n++) {
+		s = __spanheap_next(h, *idx);
+		*idx = s ? span_end(s) : U32_MAX;
+		if (!s || (!RB_EMPTY_ROOT(&s->specials) && (!c || s->client == c)))
+			break;
+		s = NULL;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return s;
+}
+
+/* Free up to a batch of finalizers of s from *key on, none of them queued */
+static u32 drop_batch(struct spanheap *h, struct span *s, struct special *key,
+		      spanheap_finalizer_t *fn, u32 *dropped)
+{
+	spinlock_t *lock = special_lock(h, s);
+	struct special *sp, *next;
+	unsigned long flags;
+	u32 n = 0;
+
+	spin_lock_irqsave(lock, flags);
+	for (sp = first_from(&s->specials, key); sp && n < BATCH; sp = next, n++) {
+		next = next_special(sp);
+		key->offset = sp->offset;
+		key->kind = sp->kind + 1;
+		if (sp->kind != SPECIAL_FINALIZER)
+			continue;
+		rb_erase(&sp->node, &s->specials);
+		if (!*fn)
+			*fn = to_finalizer(sp)->fn;
+		free_finalizer(h, to_finalizer(sp));
+		(*dropped)++;
+	}
+	spin_unlock_irqrestore(lock, flags);
+	return n;
+}
+
+/*
+ * Client c goes, and the code of its finalizers with it: wait for those that are
+ * queued or running, and drop the others. Nothing of c is swept any more.
+ */
+void spanheap_specials_leave(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+	spanheap_finalizer_t fn = NULL;
+	u32 idx = 0, dropped = 0;
+	struct span *s;
+
+	wait_var_event(&c->queued, !atomic_read(&c->queued));
+	while (atomic_long_read(&h->nr_finalizers) && idx != U32_MAX) {
+		struct special key = {};
+
+		rcu_read_lock();
+		s = next_with_specials(h, c, &idx);
+		while (s && drop_batch(h, s, &key, &fn, &dropped) == BATCH)
+			;
+		rcu_read_unlock();
+		cond_resched();
+	}
+	if (dropped)
+		pr_warn("client %s is gone and leaves %u finalizers that will not run, the first %pS\n",
+			c->name, dropped, fn);
+}
+
+/* What is wrong with s's specials from *key on; NULL: nothing. *more: go on. */
+static const char *check_batch(struct spanheap *h, struct span *s,
+			       struct special *key, bool *more)
+{
+	spinlock_t *lock = special_lock(h, s);
+	struct special *sp, *prev = NULL;
+	const char *bad = NULL;
+	unsigned long flags;
+	u32 n = 0, state;
+
+	spin_lock_irqsave(lock, flags);
+	state = READ_ONCE(s->state);
+	sp = first_from(&s->specials, key);
+	if (sp && state != SPAN_TAKEN && state != (SPAN_INUSE | SPAN_SLOW))
+		bad = "specials on a span that is not in use, or that frees overlook";
+	for (; sp && !bad && n < BATCH; sp = next_special(sp), n++) {
+		if (sp->kind > SPECIAL_PROFILE)
+			bad = "special of an unknown kind";
+		else if (prev && special_cmp(prev, sp) >= 0)
+			bad = "specials out of order";
+		else if (state != SPAN_TAKEN &&
+			 sp->offset >= (u64)READ_ONCE(s->nr_pages) << PAGE_SHIFT)
+			bad = "special beyond the end of its span";
+		key->offset = sp->offset;
+		key->kind = sp->kind + 1;
+		prev = sp;
+	}
+	*more = sp && !bad;
+	spin_unlock_irqrestore(lock, flags);
+	return bad;
+}
+
+/* Walk all specials. NULL, or what is wrong, behind the span that ends at *idx. */
+const char *spanheap_specials_check(struct spanheap *h, u32 *idx)
+{
+	const char *bad = NULL;
+	struct span *s;
+
+	*idx = 0;
+	while (!bad && *idx != U32_MAX) {
+		struct special key = {};
+		bool more = true;
+
+		rcu_read_lock();
+		s = next_with_specials(h, NULL, idx);
+		while (s && more && !bad)
+			bad = check_batch(h, s, &key, &more);
+		rcu_read_unlock();
+		cond_resched();
+	}
+	return bad;
+}
+
+/* ---- finalizers ---- */
+
+int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t fn,
+			   void *arg, gfp_t gfp)
+{
+	struct finalizer *f;
+	int err;
+
+	if (!fn || !spanheap_gfp_ok(gfp) || spanheap_heap_object(h, obj) != obj)
+		return -EINVAL;
+	f = kmem_cache_alloc(finalizer_cache, gfp & ~__GFP_ZERO);
+	if (!f)
+		return -ENOMEM;
+	f->sp.kind = SPECIAL_FINALIZER;
+	f->fn = fn;
+	f->arg = arg;
+	atomic_long_inc(&h->nr_finalizers);
+	err = spanheap_special_add(h, obj, &f->sp);
+	if (err)
+		free_finalizer(h, f);
+	return err;
+}
+
+int spanheap_finalizer_remove(struct spanheap *h, void *obj)
+{
+	struct special *sp = spanheap_special_remove(h, obj, SPECIAL_FINALIZER);
+
+	if (!sp)
+		return -ENOENT;
+	free_finalizer(h, to_finalizer(sp));
+	return 0;
+}
+
+/* ---- life ---- */
+
+/* Bytes that specials of this file take */
+u64 spanheap_special_meta(struct spanheap *h)
+{
+	return atomic_long_read(&h->nr_finalizers) * sizeof(struct finalizer);
+}
+
+void spanheap_special_init(struct spanheap *h)
+{
+	u32 i;
+
+	for (i = 0; i < SPECIAL_LOCKS; i++)
+		spin_lock_init(&h->special_lock[i]);
+}
+
+/* Once per module */
+int spanheap_special_setup(void)
+{
+	BUILD_BUG_ON(offsetof(struct finalizer, sp));
+	finalizer_cache = kmem_cache_create("spanheap_finalizer",
+					    sizeof(struct finalizer), 0, 0, NULL);
+	if (!finalizer_cache)
+		return -ENOMEM;
+	/* Unbound: they may run long, and have no CPU of their own */
+	finalizer_wq = alloc_workqueue("spanheap", WQ_UNBOUND, 0);
+	if (!finalizer_wq) {
+		kmem_cache_destroy(finalizer_cache);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void spanheap_special_teardown(void)
+{
+	destroy_workqueue(finalizer_wq);
+	kmem_cache_destroy(finalizer_cache);
+}
