@@ -259,14 +259,14 @@ static void run_finalizer(struct work_struct *work)
 		wake_up_var(&client->queued);
 }
 
-/* Special lock. False: an earlier one of the same object has yet to run. */
-static bool queue_finalizer(struct spanheap *h, struct span *s, struct special *sp)
+/* Special lock. Not if an earlier one of the same object has yet to run. */
+static void queue_finalizer(struct spanheap *h, struct span *s, struct special *sp)
 {
 	struct special *next = next_special(sp);
 	struct finalizer *f = to_finalizer(sp);
 
 	if (next && next->offset == sp->offset && next->kind == SPECIAL_QUEUED)
-		return false;
+		return;
 	sp->kind = SPECIAL_QUEUED;	/* its place in the order is the same */
 	f->heap = h;
 	f->span = s;
@@ -274,47 +274,40 @@ static bool queue_finalizer(struct spanheap *h, struct span *s, struct special *
 	atomic_inc(&f->client->queued);
 	INIT_WORK(&f->work, run_finalizer);
 	queue_work(finalizer_wq, &f->work);
-	return true;
 }
 
-/*
- * The objects in [from, to) of s are dead: queue their finalizers and, if asked,
- * take their profile records off. True: there are finalizers, queued now or
- * before, so that the memory must be kept. A bounded number per hold of the lock.
- */
-static bool end_range(struct spanheap *h, struct span *s, u64 from, u64 to,
-		      bool profiles)
-{
-	struct special key = { .offset = from }, *sp, *next;
-	spinlock_t *lock = special_lock(h, s);
-	struct special *freed[BATCH];
-	u32 i, n, nr_freed;
-	unsigned long flags;
-	bool kept = false;
+/* Off the tree, and to be told of when the lock is dropped */
+struct freed_batch {
+	struct special *sp[BATCH];
+	u32 nr;
+};
 
-	do {
-		nr_freed = 0;
-		spin_lock_irqsave(lock, flags);
-		sp = first_from(&s->specials, &key);
-		for (n = 0; n < BATCH && sp && sp->offset < to; n++) {
-			next = next_special(sp);
-			key.offset = sp->offset;
-			key.kind = sp->kind + 1;
-			if (sp->kind != SPECIAL_PROFILE) {
-				kept = true;
-				if (sp->kind == SPECIAL_FINALIZER)
-					queue_finalizer(h, s, sp);
-			} else if (profiles) {
-				rb_erase(&sp->node, &s->specials);
-				freed[nr_freed++] = sp;
-			}
-			sp = next;
+/*
+ * Objects of s from *key to the offset to are dead: queue their finalizers and,
+ * with freed, take their profile records off; a batch of them. *kept: there are
+ * finalizers, queued now or before, so that the memory must be kept. True: there
+ * is more, from *key on. Special lock.
+ */
+static bool end_batch(struct spanheap *h, struct span *s, struct special *key,
+		      u64 to, struct freed_batch *freed, bool *kept)
+{
+	struct special *sp = first_from(&s->specials, key), *next;
+	u32 n;
+
+	for (n = 0; n < BATCH && sp && sp->offset < to; n++, sp = next) {
+		next = next_special(sp);
+		key->offset = sp->offset;
+		key->kind = sp->kind + 1;
+		if (sp->kind != SPECIAL_PROFILE) {
+			*kept = true;
+			if (sp->kind == SPECIAL_FINALIZER)
+				queue_finalizer(h, s, sp);
+		} else if (freed) {
+			rb_erase(&sp->node, &s->specials);
+			freed->sp[freed->nr++] = sp;
 		}
-		spin_unlock_irqrestore(lock, flags);
-		for (i = 0; i < nr_freed; i++)
-			h->profile_freed(freed[i]);
-	} while (n == BATCH);
-	return kept;
+	}
+	return n == BATCH;
 }
 
 /*
@@ -323,25 +316,49 @@ static bool end_range(struct spanheap *h, struct span *s, u64 from, u64 to,
  */
 bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size)
 {
-	bool kept = false;
+	bool kept = false, more = true;
+	struct special key = {};
+	struct freed_batch freed;
+	unsigned long flags;
+	spinlock_t *lock;
 	struct span *s;
-	u64 offset;
+	u32 i;
 
 	rcu_read_lock();
 	s = spanheap_span_guess(h, addr);
-	if (s && READ_ONCE(s->state) & SPAN_SLOW && offset_in(h, s, addr, &offset))
-		kept = end_range(h, s, offset, offset + size, true);
+	if (!s || !(READ_ONCE(s->state) & SPAN_SLOW) || !offset_in(h, s, addr, &key.offset))
+		more = false;
+	size += key.offset;
+	while (more) {
+		freed.nr = 0;
+		lock = special_lock(h, s);
+		spin_lock_irqsave(lock, flags);
+		more = end_batch(h, s, &key, size, &freed, &kept);
+		spin_unlock_irqrestore(lock, flags);
+		for (i = 0; i < freed.nr; i++)
+			h->profile_freed(freed.sp[i]);
+	}
 	rcu_read_unlock();
 	return kept;
 }
 
 /*
- * A sweep found s, in use and owned by the sweeper, dead. True: it has finalizers
- * that are queued or running now, and must be kept until the next generation.
+ * A sweep found s, in use, dead: queue a batch of its finalizers from *key on,
+ * which is all 0 at first. *kept: it has such, and must be kept until the next
+ * generation. True: there are more; drop the heap lock, see that s is still the
+ * same, and call again. Under the heap lock.
  */
-bool spanheap_specials_sweep(struct spanheap *h, struct span *s)
+bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
+			       struct special *key, bool *kept)
 {
-	return READ_ONCE(s->state) & SPAN_SLOW && end_range(h, s, 0, U64_MAX, false);
+	spinlock_t *lock = special_lock(h, s);
+	bool more;
+
+	lockdep_assert_held(&h->lock);
+	spin_lock(lock);
+	more = end_batch(h, s, key, U64_MAX, NULL, kept);
+	spin_unlock(lock);
+	return more;
 }
 
 /* s is TAKEN, and to be cut to nr_pages: are there specials in what goes? */
