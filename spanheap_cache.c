@@ -19,6 +19,7 @@
 #include <linux/cpuhotplug.h>
 #include <linux/mm.h>
 #include <linux/preempt.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <trace/events/spanheap.h>
@@ -301,6 +302,48 @@ static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 		spanheap_put_cached(h, mag);
 }
 
+/* ---- the profile's countdown ---- */
+
+/* In the section: is an allocation of nr pages a sample? */
+static bool prof_due(struct spanheap *h, struct span_cache *c, u32 nr)
+{
+	c->prof_left -= (s64)nr << PAGE_SHIFT;
+	return unlikely(c->prof_left < 0) && spanheap_prof_draw(h, c);
+}
+
+static bool prof_due_slow(struct spanheap *h, u32 nr)
+{
+	struct span_cache *c = h->cache ? enter(h) : NULL;
+	bool due;
+
+	if (!c)
+		return spanheap_prof_chance(h, nr);
+	due = prof_due(h, c, nr);
+	leave(c);
+	return due;
+}
+
+static void redraw_visit(struct visit *v, struct span_cache *c, int cpu)
+{
+	spanheap_prof_draw(v->h, c);
+}
+
+/* The rate has changed: countdowns of before do not matter any more */
+void spanheap_cache_redraw(struct spanheap *h)
+{
+	struct visit v = { .h = h, .fn = redraw_visit };
+	int cpu;
+
+	if (!h->cache)
+		return;
+	cpus_read_lock();
+	visit_all(&v);
+	for_each_possible_cpu(cpu)
+		if (!cpu_online(cpu))
+			spanheap_prof_draw(h, per_cpu_ptr(h->cache, cpu));
+	cpus_read_unlock();
+}
+
 /* ---- a span out of the cache and into it ---- */
 
 /* In the section: s goes to the client. False: it has reached its limit. */
@@ -347,7 +390,7 @@ static void count_free(struct span_cache *c, struct span *s)
 
 /* A backed span, TAKEN, counted as the client's; NULL: none is cached */
 static struct span *cache_get(struct spanheap *h, struct spanheap_client *client,
-			      u32 nr, u32 obj_size, bool zero)
+			      u32 nr, u32 obj_size, bool zero, bool *sample)
 {
 	struct llist_node *mag = NULL;
 	struct span_cache *c;
@@ -372,6 +415,8 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 				/* There is room: it was there */
 				bin_push(bin, s);
 				s = ERR_PTR(-EDQUOT);
+			} else if (static_branch_unlikely(&spanheap_prof_key) && s) {
+				*sample = prof_due(h, c, nr);
 			}
 			leave(c);
 		}
@@ -564,6 +609,8 @@ int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 		c->cpu = cpu;
 		for (nr = 1; nr <= CACHE_PAGES; nr++)
 			c->bin[nr].size = clamp_t(unsigned long, pages / nr, 1, MAG_MAX);
+		prandom_seed_state(&c->prof_rnd, get_random_u64());
+		spanheap_prof_draw(h, c);
 	}
 	err = cpuhp_state_add_instance_nocalls(cpuhp_state, &h->cpuhp);
 	if (err) {
@@ -621,10 +668,10 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 			  size_t nr_pages, unsigned int align_shift,
 			  size_t obj_size, gfp_t gfp, unsigned long caller)
 {
+	bool zero, sample = false;
 	size_t align = 1;
 	struct span *s;
 	void *addr;
-	bool zero;
 	int err;
 
 	if (!client)
@@ -638,7 +685,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 	zero = wants_zero(client, gfp);
 
 	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache) {
-		s = cache_get(h, client, nr_pages, obj_size, zero);
+		s = cache_get(h, client, nr_pages, obj_size, zero, &sample);
 		if (likely(!IS_ERR_OR_NULL(s))) {
 			addr = page_addr(h, s->start);
 			if (zero && s->needzero)
@@ -655,8 +702,12 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	addr = page_addr(h, s->start);
 	spanheap_hand_out(h, s, obj_size, caller);
+	if (static_branch_unlikely(&spanheap_prof_key))
+		sample = prof_due_slow(h, nr_pages);
 out:
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
+	if (static_branch_unlikely(&spanheap_prof_key) && unlikely(sample))
+		spanheap_prof_sample(h, addr, nr_pages, gfp, caller);
 	return addr;
 }
 

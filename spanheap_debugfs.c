@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/debug/spanheap: spans, free, check. No logic here.
+ * /sys/kernel/debug/spanheap: spans, free, check, profile. No logic here.
  */
 #include <linux/debugfs.h>
 #include <linux/module.h>
@@ -131,12 +131,20 @@ static int check_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(check);
 
+static int profile_show(struct seq_file *m, void *v)
+{
+	spanheap_prof_show(spanheap_heap, m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(profile);
+
 void spanheap_debugfs_init(struct spanheap *h)
 {
 	dir = debugfs_create_dir("spanheap", NULL);
 	debugfs_create_file("spans", 0400, dir, NULL, &spans_fops);
 	debugfs_create_file("free", 0400, dir, NULL, &free_fops);
 	debugfs_create_file("check", 0400, dir, NULL, &check_fops);
+	debugfs_create_file("profile", 0400, dir, NULL, &profile_fops);
 }
 
 void spanheap_debugfs_exit(void)

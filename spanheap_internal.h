@@ -13,6 +13,8 @@
  *				hash to it; nothing is taken inside
  *	cache_depot.lock	(spinlock, irqsave) full magazines of one size;
  *				innermost, never with the heap lock
+ *	spanheap_prof.lock	(spinlock, irqsave) adding a bucket of the profile;
+ *				innermost, never with the heap lock
  *
  * The heap lock is held for bounded work only: never across page allocation,
  * backing, clearing, a TLB flush or a callback. "__x" runs under it.
@@ -34,6 +36,7 @@
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/completion.h>
+#include <linux/jump_label.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -41,6 +44,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/prandom.h>
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
 #include <linux/spanheap.h>
@@ -186,6 +190,8 @@ struct span_cache {
 	s64 cached_pages;		/* put into less taken out of caches here */
 	u64 zeroed_pages;
 	u64 zero_skipped_pages;
+	s64 prof_left;			/* bytes to the next sample of the profile */
+	struct rnd_state prof_rnd;
 	struct cache_bin bin[CACHE_PAGES + 1];
 };
 
@@ -229,6 +235,7 @@ struct spanheap {
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
 	void (*profile_freed)(struct special *sp);	/* its span was freed */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
+	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
 
@@ -280,6 +287,8 @@ struct spanheap {
 };
 
 extern struct spanheap *spanheap_heap;
+
+struct seq_file;
 
 static inline u32 span_end(const struct span *s)
 {
@@ -383,6 +392,7 @@ void spanheap_cache_exit(struct spanheap *h);
 void spanheap_cache_drain(struct spanheap *h);
 void spanheap_cache_pause(struct spanheap *h);
 void spanheap_cache_resume(struct spanheap *h);
+void spanheap_cache_redraw(struct spanheap *h);
 void spanheap_cache_sum(struct spanheap *h, struct span_cache *sum);
 bool spanheap_charge(struct spanheap_client *c, u32 nr);
 void spanheap_uncharge(struct spanheap_client *c, u32 nr);
@@ -467,6 +477,22 @@ int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);
 void spanheap_scav_kick(void);
 extern const struct kernel_param_ops spanheap_ms_ops;
+
+/* spanheap_prof.c */
+#define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)
+DECLARE_STATIC_KEY_FALSE(spanheap_prof_key);
+s64 spanheap_prof_distance(u32 u, u64 rate);
+bool spanheap_prof_draw(struct spanheap *h, struct span_cache *c);
+bool spanheap_prof_chance(struct spanheap *h, u32 nr_pages);
+void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gfp,
+			  unsigned long caller);
+int spanheap_prof_set_rate(struct spanheap *h, u64 rate);
+void spanheap_prof_show(struct spanheap *h, struct seq_file *m);
+u64 spanheap_prof_bytes(struct spanheap *h);
+int spanheap_prof_create(struct spanheap *h);
+void spanheap_prof_destroy(struct spanheap *h);
+void spanheap_prof_start(struct spanheap *h);
+void spanheap_prof_stop(void);
 
 /* spanheap_sysfs.c, spanheap_debugfs.c */
 int spanheap_sysfs_init(struct spanheap *h);

@@ -561,6 +561,7 @@ static int __init spanheap_init(void)
 	err = spanheap_scav_start(h);
 	if (err)
 		goto out_sysfs;
+	spanheap_prof_start(h);
 	spanheap_debugfs_init(h);
 	pr_info("%lu MiB of %s reserved\n", arena_mb, h->ops->name);
 	return 0;
@@ -583,6 +584,7 @@ static void __exit spanheap_exit(void)
 {
 	struct spanheap *h = spanheap_heap;
 
+	spanheap_prof_stop();
 	spanheap_debugfs_exit();
 	spanheap_scav_stop();
 	spanheap_sysfs_exit();

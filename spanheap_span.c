@@ -1132,6 +1132,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover)) +
 			BATCH_PAGES * sizeof(*h->release_pages) +
 			spanheap_special_meta(h) +
+			spanheap_prof_bytes(h) +
 			(h->cache ? num_possible_cpus() * sizeof(*h->cache) : 0),
 		.failed_allocs = h->failed_allocs,
 		.invalid_frees = h->invalid_frees,
@@ -1388,7 +1389,8 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 				    GFP_KERNEL);
 	h->anon = inner_client(h, "(anonymous)");
 	h->orphan = inner_client(h, "(orphan)");
-	if (h->map && h->cover && h->release_pages && h->anon && h->orphan)
+	if (!spanheap_prof_create(h) && h->map && h->cover && h->release_pages &&
+	    h->anon && h->orphan)
 		err = ops->reserve(h, nr_pages);
 	if (!err)
 		return h;
@@ -1424,6 +1426,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 	for (i = 0; h->map && i < h->nr_map_leaves; i++)
 		free_leaf(h->map[i]);
 	xa_destroy(&h->bad_callers);
+	spanheap_prof_destroy(h);
 	free_client(h->orphan);
 	free_client(h->anon);
 	kvfree(h->release_pages);

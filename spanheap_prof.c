@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The sampled heap profile: which call stacks have the memory that is in use.
+ *
+ * Allocations are sampled by bytes. The distance from one sample to the next is
+ * random, exponentially distributed with the mean profile_rate; so an allocation
+ * of n bytes is sampled with the probability 1 - exp(-n / rate), whatever went
+ * before it, and no pattern of sizes is seen too often or too rarely. These are
+ * the statistics of tcmalloc's and the Go runtime's heap profiles (malloc.goc,
+ * mprof.goc of Go 1.3).
+ *
+ * A sample counts in the bucket of its call stack, size and rate, and hangs on
+ * its span as a special, so that the free finds the bucket. Who reads the profile
+ * divides a bucket by the probability of its size: exact, for it has only one.
+ *
+ * Call stacks are in the kernel's stack depot, which keeps them for good.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/hashtable.h>
+#include <linux/jhash.h>
+#include <linux/moduleparam.h>
+#include <linux/prandom.h>
+#include <linux/random.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/sched.h>
+#include <linux/stacktrace.h>
+#include <compat/depot.h>
+
+#include "spanheap_internal.h"
+
+#define DEPTH		32u		/* frames kept of a call stack */
+#define DEPTH_OWN	8u		/* frames between the caller and here, at most */
+#define BUCKET_BITS	10
+#define LOG_BITS	16		/* behind the binary point of a logarithm */
+#define LN2		45426u		/* ln(2), with LOG_BITS */
+
+struct prof_bucket {
+	struct hlist_node node;
+	/* constant: the key */
+	u64 rate;
+	u32 stack;			/* handle of the stack depot */
+	u32 nr_pages;
+	/* samples */
+	atomic64_t allocs;
+	atomic64_t frees;
+};
+
+struct spanheap_prof {
+	u64 rate;			/* mean bytes between samples, 0: off */
+	u64 last_rate;			/* the last one that was not 0 */
+	atomic64_t dropped;		/* samples for which there was no memory */
+	atomic64_t refused;		/* second records for a span */
+	atomic64_t live;		/* records */
+	atomic64_t nr_buckets;
+	spinlock_t lock;		/* adding a bucket; innermost */
+	DECLARE_HASHTABLE(bucket, BUCKET_BITS);	/* readers need no lock */
+};
+
+/* Buckets live as long as the heap: readers need no RCU section, and may sleep */
+#define for_each_bucket(p, i, b)					\
+	for (i = 0; i < HASH_SIZE((p)->bucket); i++)			\
+		hlist_for_each_entry_rcu_notrace(b, &(p)->bucket[i], node)
+
+/* On while a heap has a rate: off, the hot path has nothing of this file */
+DEFINE_STATIC_KEY_FALSE(spanheap_prof_key);
+
+/* ---- when to sample ---- */
+
+/* -log2((u + 1) / 2^32), with LOG_BITS: the fraction bit by bit, by squaring */
+static u32 neg_log2(u32 u)
+{
+	u64 x = (u64)u + 1;
+	u32 log = ilog2(x);
+	int i;
+
+	x = x << 31 >> log;	/* now [1, 2) with 31 bits behind the point */
+	for (i = 0; i < LOG_BITS; i++) {
+		x = x * x >> 31;
+		log = log << 1 | x >> 32;
+		x >>= x >> 32;
+	}
+	return (32u << LOG_BITS) - log;
+}
+
+/* Bytes to the next sample, for u uniform over all of its values */
+s64 spanheap_prof_distance(u32 u, u64 rate)
+{
+	u64 ln = (u64)neg_log2(u) * LN2 >> LOG_BITS;
+
+	return ln * rate >> LOG_BITS;
+}
+
+/* This CPU's next sample, in its section. False: the profile is off. */
+bool spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
+{
+	u64 rate = READ_ONCE(h->prof->rate);
+
+	c->prof_left = rate ? spanheap_prof_distance(prandom_u32_state(&c->prof_rnd), rate) :
+			      S64_MAX;
+	return rate;
+}
+
+/*
+ * Is an allocation a sample that no CPU's countdown sees? An exponential distance
+ * has no memory: what is left of the old one is distributed as a new one is.
+ */
+bool spanheap_prof_chance(struct spanheap *h, u32 nr_pages)
+{
+	u64 rate = READ_ONCE(h->prof->rate);
+
+	return rate && spanheap_prof_distance(get_random_u32(), rate) <
+		       (s64)nr_pages << PAGE_SHIFT;
+}
+
+/* Process context; the callers exclude each other */
+int spanheap_prof_set_rate(struct spanheap *h, u64 rate)
+{
+	struct spanheap_prof *p = h->prof;
+	u64 old = p->rate;
+	int err;
+
+	if (rate > SPANHEAP_PROF_RATE_MAX)
+		return -ERANGE;
+	if (rate) {
+		err = compat_depot_init();
+		if (err)
+			return err;
+		WRITE_ONCE(p->last_rate, rate);
+	}
+	WRITE_ONCE(p->rate, rate);
+	spanheap_cache_redraw(h);
+	if (rate && !old)
+		static_branch_inc(&spanheap_prof_key);
+	else if (!rate && old)
+		static_branch_dec(&spanheap_prof_key);
+	return 0;
+}
+
+/* ---- samples ---- */
+
+static struct prof_bucket *find_bucket(struct spanheap_prof *p, u32 hash, u32 stack,
+				       u32 nr_pages, u64 rate)
+{
+	struct prof_bucket *b;
+
+	hash_for_each_possible_rcu_notrace(p->bucket, b, node, hash)
+		if (b->stack == stack && b->nr_pages == nr_pages && b->rate == rate)
+			return b;
+	return NULL;
+}
+
+static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
+				      u32 nr_pages, u64 rate, gfp_t gfp)
+{
+	u32 hash = jhash_3words(stack, nr_pages, rate, rate >> 32);
+	struct prof_bucket *b, *old;
+	unsigned long flags;
+
+	b = find_bucket(p, hash, stack, nr_pages, rate);
+	if (b)
+		return b;
+	b = kzalloc(sizeof(*b), gfp);
+	if (!b)
+		return NULL;
+	b->stack = stack;
+	b->nr_pages = nr_pages;
+	b->rate = rate;
+	spin_lock_irqsave(&p->lock, flags);
+	old = find_bucket(p, hash, stack, nr_pages, rate);
+	if (!old)
+		hash_add_rcu(p->bucket, &b->node, hash);
+	spin_unlock_irqrestore(&p->lock, flags);
+	if (old) {
+		kfree(b);
+		return old;
+	}
+	atomic64_inc(&p->nr_buckets);
+	return b;
+}
+
+/* The stack from the caller of the allocation on, without frames of the heap */
+static noinline unsigned int call_stack(unsigned long *stack, unsigned long caller)
+{
+	unsigned int n = stack_trace_save(stack, DEPTH + DEPTH_OWN, 1), i;
+
+	for (i = 0; i < n; i++) {
+		if (stack[i] == caller) {
+			memmove(stack, stack + i, (n - i) * sizeof(*stack));
+			return min(n - i, DEPTH);
+		}
+	}
+	/* The unwinder missed it: what it found is below the caller, or wrong */
+	stack[0] = caller;
+	return 1;
+}
+
+/*
+ * The span at addr, which was just handed out, is a sample. No lock is held. What
+ * cannot be recorded for lack of memory is dropped and counted; the allocation
+ * must not wait or fail for it.
+ */
+void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gfp,
+			  unsigned long caller)
+{
+	unsigned long stack[DEPTH + DEPTH_OWN];
+	struct spanheap_prof *p = h->prof;
+	struct prof_bucket *b = NULL;
+	u64 rate = READ_ONCE(p->rate);
+	u32 handle;
+
+	if (!rate)
+		return;		/* it was set to 0 just now */
+	gfp = (gfp & GFP_KERNEL) | __GFP_NORETRY | __GFP_NOWARN;
+	handle = compat_depot_save(stack, call_stack(stack, caller), gfp);
+	if (handle)
+		b = get_bucket(p, handle, nr_pages, rate, gfp);
+	if (!b) {
+		atomic64_inc(&p->dropped);
+		return;
+	}
+	atomic64_inc(&b->allocs);
+}
+
+/* ---- the profile as text ---- */
+
+static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
+{
+	u64 frees = atomic64_read(&b->frees);
+
+	smp_rmb();	/* a free comes after its allocation: never below 0 */
+	*allocs = atomic64_read(&b->allocs);
+	*inuse = *allocs - frees;
+}
+
+static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
+{
+	u64 bytes = (u64)b->nr_pages << PAGE_SHIFT, inuse, allocs;
+	unsigned long *stack;
+	unsigned int i, n = compat_depot_fetch(b->stack, &stack);
+
+	bucket_sums(b, &inuse, &allocs);
+	seq_printf(m, "%llu: %llu [%llu: %llu] @", inuse, inuse * bytes, allocs,
+		   allocs * bytes);
+	for (i = 0; i < n; i++)
+		seq_printf(m, " 0x%lx", stack[i]);
+	seq_putc(m, '\n');
+	if (b->rate != rate)
+		seq_printf(m, "#\trate %llu\n", b->rate);
+	for (i = 0; i < n; i++)
+		seq_printf(m, "#\t0x%lx\t%pB\n", stack[i], (void *)stack[i]);
+	cond_resched();
+}
+
+/*
+ * pprof's text format. Numbers are those of the samples; heap_v2 tells the reader
+ * to divide them. Comments, which pprof skips, name the addresses, as those of a
+ * Go program's heap profile do, and a rate other than the header's.
+ */
+void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
+{
+	struct spanheap_prof *p = h->prof;
+	u64 sum[4] = {}, inuse, allocs, rate = READ_ONCE(p->last_rate) ?: 1;
+	struct prof_bucket *b;
+	int i;
+
+	for_each_bucket(p, i, b) {
+		bucket_sums(b, &inuse, &allocs);
+		sum[0] += inuse;
+		sum[1] += inuse * b->nr_pages << PAGE_SHIFT;
+		sum[2] += allocs;
+		sum[3] += allocs * b->nr_pages << PAGE_SHIFT;
+	}
+	seq_printf(m, "heap profile: %llu: %llu [%llu: %llu] @ heap_v2/%llu\n",
+		   sum[0], sum[1], sum[2], sum[3], rate);
+	for_each_bucket(p, i, b)
+		show_bucket(m, b, rate);
+	seq_printf(m, "# samples dropped for lack of memory: %llu\n",
+		   (u64)atomic64_read(&p->dropped));
+}
+
+u64 spanheap_prof_bytes(struct spanheap *h)
+{
+	return sizeof(*h->prof) +
+	       atomic64_read(&h->prof->nr_buckets) * sizeof(struct prof_bucket);
+}
+
+/* ---- life ---- */
+
+int spanheap_prof_create(struct spanheap *h)
+{
+	h->prof = kvzalloc(sizeof(*h->prof), GFP_KERNEL);
+	if (!h->prof)
+		return -ENOMEM;
+	spin_lock_init(&h->prof->lock);
+	hash_init(h->prof->bucket);
+	return 0;
+}
+
+/* No sample is live any more */
+void spanheap_prof_destroy(struct spanheap *h)
+{
+	struct hlist_node *next;
+	struct prof_bucket *b;
+	int i;
+
+	if (!h->prof)
+		return;
+	if (h->prof->rate)
+		static_branch_dec(&spanheap_prof_key);
+	hash_for_each_safe(h->prof->bucket, i, next, b, node)
+		kfree(b);
+	kvfree(h->prof);
+}
+
+/* ---- the parameter ---- */
+
+static DEFINE_MUTEX(param_lock);
+static unsigned long profile_rate = SZ_512K;
+static struct spanheap *param_heap;	/* param_lock; NULL: not yet, or no more */
+
+static int set_profile_rate(const char *val, const struct kernel_param *kp)
+{
+	unsigned long rate;
+	int err = kstrtoul(val, 0, &rate);
+
+	if (err)
+		return err;
+	if (rate > SPANHEAP_PROF_RATE_MAX)
+		return -ERANGE;
+	mutex_lock(&param_lock);
+	if (param_heap)
+		err = spanheap_prof_set_rate(param_heap, rate);
+	if (!err)
+		profile_rate = rate;
+	mutex_unlock(&param_lock);
+	return err;
+}
+
+static const struct kernel_param_ops profile_rate_ops = {
+	.set = set_profile_rate,
+	.get = param_get_ulong,
+};
+
+module_param_cb(profile_rate, &profile_rate_ops, &profile_rate, 0644);
+MODULE_PARM_DESC(profile_rate, "mean bytes allocated between two samples of the heap profile (default 524288, 0: no profile)");
+
+/* h's rate is the parameter's from now on. A heap without a profile still works. */
+void spanheap_prof_start(struct spanheap *h)
+{
+	mutex_lock(&param_lock);
+	if (spanheap_prof_set_rate(h, profile_rate)) {
+		pr_warn("this kernel has no stack depot or no memory for it: the heap profile is off\n");
+		profile_rate = 0;
+	}
+	param_heap = h;
+	mutex_unlock(&param_lock);
+}
+
+void spanheap_prof_stop(void)
+{
+	mutex_lock(&param_lock);
+	param_heap = NULL;
+	mutex_unlock(&param_lock);
+}
