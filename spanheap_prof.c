@@ -47,6 +47,13 @@ struct prof_bucket {
 	atomic64_t frees;
 };
 
+/* A sample whose span is in use */
+struct prof_record {
+	struct special sp;		/* first, see struct special */
+	struct spanheap_prof *prof;
+	struct prof_bucket *bucket;
+};
+
 struct spanheap_prof {
 	u64 rate;			/* mean bytes between samples, 0: off */
 	u64 last_rate;			/* the last one that was not 0 */
@@ -206,8 +213,9 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gf
 {
 	unsigned long stack[DEPTH + DEPTH_OWN];
 	struct spanheap_prof *p = h->prof;
-	struct prof_bucket *b = NULL;
 	u64 rate = READ_ONCE(p->rate);
+	struct prof_record *r = NULL;
+	struct prof_bucket *b = NULL;
 	u32 handle;
 
 	if (!rate)
@@ -216,11 +224,36 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gf
 	handle = compat_depot_save(stack, call_stack(stack, caller), gfp);
 	if (handle)
 		b = get_bucket(p, handle, nr_pages, rate, gfp);
-	if (!b) {
+	if (b)
+		r = kmalloc(sizeof(*r), gfp);
+	if (!r) {
 		atomic64_inc(&p->dropped);
 		return;
 	}
-	atomic64_inc(&b->allocs);
+	r->sp.kind = SPECIAL_PROFILE;
+	r->prof = p;
+	r->bucket = b;
+	atomic64_inc(&p->live);
+	atomic64_inc(&b->allocs);	/* before a free can be seen */
+	if (!spanheap_special_add(h, addr, &r->sp))
+		return;
+	/* Somebody freed a span that he does not have, or this is its second record */
+	atomic64_dec(&b->allocs);
+	atomic64_dec(&p->live);
+	atomic64_inc(&p->refused);
+	kfree(r);
+	pr_warn_ratelimited("profile record refused: the span at %p, allocated by %pS, has one or is not in use\n",
+			    addr, (void *)caller);
+}
+
+/* The span of a sample was freed; called with no lock, in the context of the free */
+static void record_freed(struct special *sp)
+{
+	struct prof_record *r = container_of(sp, struct prof_record, sp);
+
+	atomic64_inc(&r->bucket->frees);
+	atomic64_dec(&r->prof->live);
+	kfree(r);
 }
 
 /* ---- the profile as text ---- */
@@ -276,14 +309,15 @@ void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 		   sum[0], sum[1], sum[2], sum[3], rate);
 	for_each_bucket(p, i, b)
 		show_bucket(m, b, rate);
-	seq_printf(m, "# samples dropped for lack of memory: %llu\n",
-		   (u64)atomic64_read(&p->dropped));
+	seq_printf(m, "# samples dropped for lack of memory: %llu\n# records refused: %llu\n",
+		   (u64)atomic64_read(&p->dropped), (u64)atomic64_read(&p->refused));
 }
 
 u64 spanheap_prof_bytes(struct spanheap *h)
 {
 	return sizeof(*h->prof) +
-	       atomic64_read(&h->prof->nr_buckets) * sizeof(struct prof_bucket);
+	       atomic64_read(&h->prof->nr_buckets) * sizeof(struct prof_bucket) +
+	       atomic64_read(&h->prof->live) * sizeof(struct prof_record);
 }
 
 /* ---- life ---- */
@@ -295,6 +329,7 @@ int spanheap_prof_create(struct spanheap *h)
 		return -ENOMEM;
 	spin_lock_init(&h->prof->lock);
 	hash_init(h->prof->bucket);
+	h->profile_freed = record_freed;
 	return 0;
 }
 
