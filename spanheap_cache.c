@@ -22,6 +22,7 @@
 #include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include <compat/kasan.h>
 #include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
@@ -463,6 +464,7 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 		WRITE_ONCE(s->state, SPAN_INUSE);
 		goto slow;
 	}
+	compat_kasan_use((void *)addr, nr, false);
 	count_free(c, s);
 	s->needzero = !clear;
 	/* Now that it is counted: the invariant check compares */
@@ -691,6 +693,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 			if (zero && s->needzero)
 				spanheap_clear(h, s->start, nr_pages,
 					       gfpflags_allow_blocking(gfp));
+			compat_kasan_use(addr, nr_pages, true);
 			spanheap_publish(s, client, obj_size, caller);
 			goto out;
 		}

@@ -13,6 +13,7 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <compat/kasan.h>
 #include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
@@ -49,7 +50,7 @@ void spanheap_span_cache_destroy(void)
 
 static void free_leaf(struct map_leaf *leaf)
 {
-	free_page((unsigned long)leaf->span);
+	kfree(leaf->span);
 	kfree(leaf);
 }
 
@@ -61,7 +62,8 @@ static struct map_leaf *new_leaf(gfp_t gfp)
 		return NULL;
 	/* 512 pointers are one page where pages are 4 KiB */
 	BUILD_BUG_ON(LEAF_PAGES * sizeof(struct span *) > PAGE_SIZE);
-	leaf->span = (struct span **)get_zeroed_page(gfp);
+	/* A page of its own would do, but kmemleak would not look into it */
+	leaf->span = kzalloc(PAGE_SIZE, gfp);
 	if (!leaf->span) {
 		kfree(leaf);
 		return NULL;
@@ -770,6 +772,7 @@ void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 		       unsigned long caller)
 {
 	__map_cover(h, s);
+	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
 	spanheap_publish(s, s->client, obj_size, caller);
 }
 
@@ -877,6 +880,7 @@ static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
 /* s, TAKEN and backed, is given back */
 static void __end_use(struct spanheap *h, struct span *s, bool cleared)
 {
+	compat_kasan_use(span_addr(h, s), s->nr_pages, false);
 	spanheap_uncharge(s->client, s->nr_pages);
 	h->out_pages -= s->nr_pages;
 	s->nr_released = 0;
@@ -1031,6 +1035,7 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 		spanheap_uncharge(s->client, nr - old);
 		return false;
 	}
+	compat_kasan_use(span_addr(h, n), nr - old, true);
 	spin_lock_irqsave(&h->lock, flags);
 	h->extra_objects += extra_objects(nr, s->obj_size) -
 			    extra_objects(old, s->obj_size);

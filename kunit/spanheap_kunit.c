@@ -9,6 +9,8 @@
 #include <linux/prandom.h>
 #include <linux/slab.h>
 
+#include <compat/kasan.h>
+
 #include "spanheap_internal.h"
 
 #define ARENA	2048u		/* pages: 8 MiB, four leaves */
@@ -42,6 +44,7 @@ static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 	u32 got = min_t(s64, nr, pages_left);
 
 	pages_left -= got;
+	compat_kasan_use(page_addr(h, start), got, true);
 	memset(page_addr(h, start), gfp & __GFP_ZERO ? 0 : 0xa5,
 	       (size_t)got << PAGE_SHIFT);
 	return got;

@@ -520,6 +520,20 @@ static int test_badfree(void)
 	return 0;
 }
 
+/* For KASAN to report: a span out of the cache, and a large one */
+static int test_afterfree(void)
+{
+	u8 *p = spanheap_alloc(client, 4, GFP_KERNEL);
+	u8 *q = spanheap_alloc(client, 400, GFP_KERNEL);
+
+	EXPECT(p && q);
+	spanheap_free(q);
+	spanheap_free(p);
+	pr_info("byte %d\n", READ_ONCE(p[3 * PAGE_SIZE]));
+	pr_info("byte %d\n", READ_ONCE(q[399 * PAGE_SIZE]));
+	return 0;
+}
+
 static int test_hold(void)
 {
 	return 0;
@@ -909,7 +923,7 @@ static const struct {
 	{ "initalloc", test_initalloc }, { "scatter", test_scatter },
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
 	{ "exhaust", test_exhaust }, { "fill", test_fill },
-	{ "keep", test_keep },
+	{ "keep", test_keep }, { "afterfree", test_afterfree },
 };
 
 static int __init test_init(void)

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Tell KASAN which pages of the arena are in use: idle ones stay backed, so that
+ * without this it would see no use after free. vmap() marks the whole range
+ * accessible. Of the kernel's ways to write shadow memory only those that the
+ * compiler calls are exported; 0xf8 reads as "use after scope" in its report.
+ */
+#ifndef _SPANHEAP_COMPAT_KASAN_H
+#define _SPANHEAP_COMPAT_KASAN_H
+
+#include <linux/kasan.h>
+#include <linux/mm.h>
+
+#if defined(CONFIG_KASAN_GENERIC) && defined(CONFIG_KASAN_VMALLOC)
+void __asan_set_shadow_00(const void *addr, ssize_t size);
+void __asan_set_shadow_f8(const void *addr, ssize_t size);
+
+static inline void compat_kasan_use(void *addr, size_t nr_pages, bool use)
+{
+	void *shadow = kasan_mem_to_shadow(addr);
+	size_t size = nr_pages << (PAGE_SHIFT - KASAN_SHADOW_SCALE_SHIFT);
+
+	if (use)
+		__asan_set_shadow_00(shadow, size);
+	else
+		__asan_set_shadow_f8(shadow, size);
+}
+#else
+static inline void compat_kasan_use(void *addr, size_t nr_pages, bool use) { }
+#endif
+
+#endif
