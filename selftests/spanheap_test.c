@@ -663,11 +663,13 @@ static void hog_all(void)
 static int test_exhaust(void)
 {
 	static const gfp_t flags[] = { GFP_NOWAIT, GFP_ATOMIC };
-	static const size_t sizes[] = { 1, 16, 300 };
+	/* The longest first, while there are records to cut it off with */
+	static const size_t sizes[] = { 300, 16, 1 };
 	struct spanheap_stats st, before = stats();
 	struct hog *spans = NULL, *s;
 	int i, refused = 0;
 
+	spanheap_release_memory();	/* so that spans are there, their pages not */
 	for (i = 0; i < ARRAY_SIZE(flags) * ARRAY_SIZE(sizes); i++) {
 		for (;;) {
 			hog_all();
@@ -840,7 +842,9 @@ static int test_stress(void)
  * touches the memory: an address may be somebody else's span by now. A free that
  * meets a resize is refused, so what is left is found by its address in the end.
  */
-static void *shared[SLOTS];
+#define SHARED	8	/* few, so that threads meet */
+
+static void *shared[SHARED];
 static struct {
 	void *first, *last;
 } seen[STRESS_THREADS];
@@ -853,7 +857,7 @@ static int misuse_thread(void *data)
 
 	while (time_before(jiffies, end)) {
 		u32 rnd = get_random_u32();
-		void **slot = &shared[rnd % SLOTS];
+		void **slot = &shared[rnd % SHARED];
 		size_t nr = 1 + (rnd >> 8) % ((rnd >> 16) % 8 ? 16 : 60);
 
 		switch (rnd >> 30) {
