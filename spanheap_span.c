@@ -437,7 +437,7 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 	r->start = s->start + nr;
 	r->nr_pages = s->nr_pages - nr;
 	r->nr_released = s->nr_released - released;
-	r->needzero = s->needzero;
+	r->needzero = s->needzero && has_backed(r);
 	r->stamp = s->stamp;
 	r->obj_size = 0;
 	r->client = NULL;
@@ -449,8 +449,10 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 
 	s->nr_pages = nr;
 	s->nr_released = released;
-	if (!has_backed(s))
+	if (!has_backed(s)) {
+		s->needzero = false;
 		list_del_init(&s->lru);
+	}
 
 	__map_set(h, s);
 	__map_set(h, r);
@@ -1206,6 +1208,8 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 		return "free neighbours not coalesced";
 	if (released != s->nr_released)
 		return "released count differs from the map";
+	if (s->needzero && !has_backed(s))
+		return "pages without memory are held for dirty";
 	if (!__on_free_list(h, s))
 		return "free span not on its list";
 	if (has_backed(s) == list_empty(&s->lru))
