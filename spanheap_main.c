@@ -124,6 +124,9 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 		atomic64_add(s->nr_pages, &h->orphan->pages);
 		h->orphan->allocs++;
 		WRITE_ONCE(s->client, h->orphan);
+		/* No cache: the free of the last lets the module go */
+		if (s->state == SPAN_INUSE)
+			WRITE_ONCE(s->state, SPAN_INUSE | SPAN_SLOW);
 	}
 	if (seen <= WALK_BATCH)
 		idx = U32_MAX;	/* that was the last */
