@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The per-CPU caches: what is kept where, what is counted, and how it comes out
+ * again. Cases run on one CPU; magazines of the suite's heap hold 256 KiB.
+ */
+#include <linux/jump_label.h>
+#include <linux/mm.h>
+#include <linux/prandom.h>
+
+#include "fake_arena.h"
+
+static u64 cached_pages(struct spanheap *h)
+{
+	return stats(h)->cached_bytes >> PAGE_SHIFT;
+}
+
+/* M35: a hit is the span freed last; it takes no lock and counts on its CPU */
+static void freed_span_is_handed_out_again(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p, *q;
+	u64 slow;
+	u32 nr;
+
+	for (nr = 1; nr <= CACHE_PAGES; nr++) {
+		p = alloc(h, nr);
+		q = alloc(h, nr);
+		slow = h->allocs + h->frees;
+		release(h, p);
+		release(h, q);
+		KUNIT_EXPECT_EQ(test, cached_pages(h), 2 * nr);
+		KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr), q);
+		KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr), p);
+		KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow);
+		KUNIT_EXPECT_EQ(test, stats(h)->allocs, 4 * nr);
+		KUNIT_EXPECT_EQ(test, stats(h)->frees, 2 * nr);
+		check(test, h);
+	}
+	p = alloc(h, CACHE_PAGES + 1);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	check(test, h);
+}
+
+/* M34: cached spans are idle, have memory, and are in no look-up */
+static void cached_spans_are_idle(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, 8);
+	struct span s;
+
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->spans, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 8 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stats(h)->idle_bytes, stats(h)->sys_bytes);
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 8 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, peek(h, 0).state, (u32)SPAN_CACHED);
+	KUNIT_EXPECT_FALSE(test, spanheap_heap_lookup(h, p, &s));
+	KUNIT_EXPECT_FALSE(test, spanheap_heap_lookup(h, p + 7 * PAGE_SIZE, &s));
+	check(test, h);
+	spanheap_cache_drain(h);
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->idle_bytes, stats(h)->sys_bytes);
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 8 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);	/* coalesced */
+	check(test, h);
+}
+
+/* Two magazines on the CPU, then the depot, then the page heap; and back */
+static void magazines_overflow_to_depot_and_heap(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 16);
+	u32 kept = (2 + DEPOT_MAGS) * 2, i;	/* spans of 2 pages, 2 a magazine */
+	static void *p[200];
+	u64 slow;
+
+	KUNIT_EXPECT_EQ(test, h->mag_size[2], 2u);
+	for (i = 0; i < 200; i++)
+		p[i] = alloc(h, 2);
+	for (i = 0; i < 200; i++) {
+		release(h, p[i]);
+		check(test, h);
+		if (i < 4)
+			KUNIT_EXPECT_EQ(test, h->depot[2].nr, 0u);
+	}
+	KUNIT_EXPECT_EQ(test, h->depot[2].nr, DEPOT_MAGS);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 2 * kept);
+	KUNIT_EXPECT_EQ(test, h->uncached_pages, 2 * (200 - kept));
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	slow = h->allocs;
+	for (i = 0; i < kept; i++)
+		KUNIT_EXPECT_NOT_NULL(test, alloc(h, 2));
+	KUNIT_EXPECT_EQ(test, h->allocs, slow);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 2));
+	KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+	check(test, h);
+	test_heap_end(h);
+}
+
+/* A workload on the edge of a magazine does not go to the depot each time */
+static void edge_of_a_magazine_stays_on_the_cpu(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 mag = h->mag_size[4], i, deep;
+	static void *p[100];
+
+	KUNIT_ASSERT_EQ(test, mag, 16u);
+	for (i = 0; i < mag + 1; i++)
+		p[i] = alloc(h, 4);
+	for (i = 0; i < mag; i++)
+		release(h, p[i]);
+	for (i = 0; i < 50; i++) {
+		for (deep = 0; deep < 2; deep++)
+			p[deep] = deep ? alloc(h, 4) : p[mag];
+		release(h, p[0]);
+		release(h, p[1]);
+		p[mag] = alloc(h, 4);
+		KUNIT_EXPECT_EQ(test, h->depot[4].nr, 0u);
+	}
+	check(test, h);
+}
+
+/* While caches are paused everything takes the page heap; pauses nest */
+static void paused_caches_are_passed_by(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, 3), *q = alloc(h, 3), *r;
+
+	release(h, p);
+	spanheap_cache_pause(h);
+	spanheap_cache_pause(h);
+	release(h, q);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
+	spanheap_cache_resume(h);
+	r = alloc(h, 3);
+	KUNIT_EXPECT_PTR_EQ(test, r, q);	/* p stays in the cache */
+	release(h, r);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
+	check(test, h);
+	spanheap_cache_drain(h);	/* works meanwhile */
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	spanheap_cache_resume(h);
+	release(h, alloc(h, 3));
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
+	check(test, h);
+}
+
+/* An interrupt that finds its CPU in the section takes the slow way */
+static void busy_cache_is_passed_by(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, 3), *q = alloc(h, 3), *r;
+
+	release(h, p);
+	this_cpu_ptr(h->cache)->busy = true;
+	release(h, q);
+	r = alloc_as(h, NULL, 3, 0, 0, GFP_ATOMIC);
+	this_cpu_ptr(h->cache)->busy = false;
+	KUNIT_EXPECT_PTR_EQ(test, r, q);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 3), p);
+	check(test, h);
+}
+
+/* M5: through the cache too, what is known to be zero is not cleared again */
+static void known_zero_passes_through_the_cache(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	bool was_on = want_init_on_free();
+	void *p = zalloc(h, 4);
+
+	KUNIT_EXPECT_EQ(test, stats(h)->zeroed_bytes, 4 * PAGE_SIZE);
+	memset(p, 1, 4 * PAGE_SIZE);
+	release(h, p);
+	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 4), p);
+	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 4 * PAGE_SIZE));
+	if (!was_on)
+		KUNIT_EXPECT_EQ(test, stats(h)->zeroed_bytes, 8 * PAGE_SIZE);
+
+	memset(p, 1, 4 * PAGE_SIZE);
+	static_branch_enable(&init_on_free);
+	release(h, p);
+	if (!was_on)
+		static_branch_disable(&init_on_free);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 4);
+	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 4 * PAGE_SIZE));
+	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 4), p);
+	KUNIT_EXPECT_EQ(test, stats(h)->zero_skipped_bytes, (was_on ? 8 : 4) * PAGE_SIZE);
+	release(h, p);
+	spanheap_cache_drain(h);
+	KUNIT_EXPECT_EQ(test, peek(h, 0).needzero, !was_on);
+	check(test, h);
+}
+
+/* M16: wherever a freed span is, freeing it again is found out */
+static void double_free_of_a_cached_span_is_detected(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 8);
+	void *p[20], *q = alloc(h, 5);
+	u32 i, bad = 0;
+
+	for (i = 0; i < 20; i++)
+		p[i] = alloc(h, 2);
+	for (i = 0; i < 20; i++)	/* a magazine holds one: most are in the depot */
+		release(h, p[i]);
+	log_start();
+	for (i = 0; i < 20; i++) {
+		release(h, p[i]);
+		release(h, p[i] + PAGE_SIZE);
+		KUNIT_EXPECT_FALSE(test, resize(h, p[i], 1));
+		bad += 3;
+		KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, bad);
+	}
+	log_stop();
+	KUNIT_EXPECT_GE(test, log_count("which is free (cached)"), 1u);
+	KUNIT_EXPECT_EQ(test, stats(h)->frees, 20);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 40);
+	check(test, h);
+	release(h, q + PAGE_SIZE);	/* the interior of what is in use */
+	release(h, q + 1);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, bad + 2);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 5 * PAGE_SIZE);
+	check(test, h);
+	spanheap_cache_drain(h);
+	for (i = 0; i < 20; i++)
+		release(h, p[i]);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, bad + 22);
+	for (i = 0; i < 20; i++)	/* none is there twice */
+		p[i] = alloc(h, 2);
+	for (i = 1; i < 20; i++)
+		KUNIT_EXPECT_PTR_NE(test, p[i], p[i - 1]);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 45 * PAGE_SIZE);
+	check(test, h);
+	test_heap_end(h);
+}
+
+/* M35: objects too are counted on the CPU and summed on read */
+static void objects_are_summed_over_cpus(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc_as(h, NULL, 2, 0, 512, GFP_KERNEL);
+	u64 slow = h->extra_objects;
+	u32 i;
+
+	KUNIT_EXPECT_EQ(test, stats(h)->objects, 2 * PAGE_SIZE / 512);
+	for (i = 0; i < 10; i++) {
+		release(h, p);
+		KUNIT_EXPECT_EQ(test, stats(h)->objects, 0);
+		p = alloc_as(h, NULL, 2, 0, 100 + i, GFP_KERNEL);
+		KUNIT_EXPECT_EQ(test, stats(h)->objects, 2 * PAGE_SIZE / (100 + i));
+		KUNIT_EXPECT_EQ(test, peek(h, 0).obj_size, 100 + i);
+		KUNIT_EXPECT_EQ(test, h->extra_objects, slow);
+	}
+	release(h, p);
+	p = alloc(h, 2);	/* its size is not inherited */
+	KUNIT_EXPECT_EQ(test, peek(h, 0).obj_size, 0u);
+	KUNIT_EXPECT_EQ(test, stats(h)->objects, 1);
+	check(test, h);
+}
+
+/* M24, M26: a pass of the scavenger empties the caches, then the pages age */
+static void scavenger_empties_the_caches(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+
+	release(h, alloc(h, 6));
+	fake.now += 1000;	/* age counts from the page heap on */
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 0);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	fake.now += 100;
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 6);
+	release(h, alloc(h, 6));
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 6);
+	KUNIT_EXPECT_EQ(test, fake.nr_backed, 0);
+	check(test, h);
+}
+
+/* M6, M11: a full arena is not full as long as caches hold what is asked */
+static void full_arena_takes_back_what_is_cached(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p;
+
+	while ((p = alloc(h, 16)))
+		*(void **)p = p;
+	check(test, h);
+	for (p = h->base; p < page_addr(h, ARENA); p += 16 * PAGE_SIZE)
+		release(h, p);
+	KUNIT_EXPECT_GT(test, cached_pages(h), 16);
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, ARENA, 0, 0, GFP_NOWAIT));
+	p = alloc(h, ARENA);
+	KUNIT_EXPECT_PTR_EQ(test, p, h->base);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	release(h, p);
+	check(test, h);
+}
+
+/* Every cache_kb: 1 is the smallest there is, and none is too large */
+static void any_size_of_magazine_works(struct kunit *test)
+{
+	static const struct { unsigned int kb; u32 one, sixteen; } size[] = {
+		{ 1, 1, 1 }, { 4, 1, 1 }, { 63, 15, 1 }, { 64, 16, 1 }, { 256, 64, 4 },
+		{ 1 << 20, 256, 256 }, { UINT_MAX, 256, 256 },
+	};
+	struct rnd_state rnd;
+	struct spanheap *h;
+	static void *p[100];
+	u32 i, n, k;
+
+	prandom_seed_state(&rnd, 16);
+	for (i = 0; i < ARRAY_SIZE(size); i++) {
+		h = test_heap_new(test, &fake_ops, ARENA, size[i].kb);
+		KUNIT_EXPECT_EQ(test, h->mag_size[1], size[i].one);
+		KUNIT_EXPECT_EQ(test, h->mag_size[16], size[i].sixteen);
+		memset(p, 0, sizeof(p));
+		for (n = 0; n < 10000; n++) {
+			k = prandom_u32_state(&rnd) % 100;
+			if (p[k])
+				release(h, p[k]);
+			p[k] = p[k] ? NULL : alloc(h, 1 + k % 18);
+			if (n % 100 == 0)
+				check(test, h);
+		}
+		for (k = 0; k < 100; k++)
+			release(h, p[k]);
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		spanheap_cache_drain(h);
+		KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+		check(test, h);
+		test_heap_end(h);
+	}
+}
+
+static struct kunit_case cache_cases[] = {
+	KUNIT_CASE(freed_span_is_handed_out_again),
+	KUNIT_CASE(cached_spans_are_idle),
+	KUNIT_CASE(magazines_overflow_to_depot_and_heap),
+	KUNIT_CASE(edge_of_a_magazine_stays_on_the_cpu),
+	KUNIT_CASE(paused_caches_are_passed_by),
+	KUNIT_CASE(busy_cache_is_passed_by),
+	KUNIT_CASE(known_zero_passes_through_the_cache),
+	KUNIT_CASE(double_free_of_a_cached_span_is_detected),
+	KUNIT_CASE(objects_are_summed_over_cpus),
+	KUNIT_CASE(scavenger_empties_the_caches),
+	KUNIT_CASE(full_arena_takes_back_what_is_cached),
+	KUNIT_CASE(any_size_of_magazine_works),
+	{}
+};
+
+static struct kunit_suite cache_suite = {
+	.name = "spanheap_cache",
+	.init = test_cached_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = cache_cases,
+};
+
+kunit_test_suite(cache_suite);

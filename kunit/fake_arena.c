@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A heap for the unit tests. The arena is a kvmalloc'ed block that is always
+ * there, so a test can look at a page that the heap thinks has no memory; what a
+ * backing takes, and a release gives back, is a page of the system beside it.
+ */
+#define pr_fmt(fmt) "spanheap_kunit: " fmt
+
+#include <linux/cpumask.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <trace/events/printk.h>
+#include <compat/kasan.h>
+
+#include "fake_arena.h"
+
+#define DIRTY	0xa5	/* what fresh memory holds when nobody asked for zeros */
+#define GONE	0x6b	/* what is read where there is no memory */
+
+struct fake_arena fake;
+
+unsigned long fake_clock(void)
+{
+	return fake.now;
+}
+
+static int fake_reserve(struct spanheap *h, unsigned long nr)
+{
+	if (fake.refuse_reserve)
+		return -ENOMEM;
+	h->base = kvmalloc(nr << PAGE_SHIFT, GFP_KERNEL);
+	h->backend = kvcalloc(nr, sizeof(struct page *), GFP_KERNEL);
+	if (!h->base || !h->backend) {
+		kvfree(h->backend);
+		kvfree(h->base);
+		return -ENOMEM;
+	}
+	memset(h->base, GONE, nr << PAGE_SHIFT);
+	return 0;
+}
+
+static void fake_unreserve(struct spanheap *h)
+{
+	kvfree(h->backend);
+	kvfree(h->base);
+}
+
+bool fake_is_backed(struct spanheap *h, u32 idx)
+{
+	return ((struct page **)h->backend)[idx];
+}
+
+static void run_hook(void (**hook)(struct spanheap *h), struct spanheap *h)
+{
+	void (*fn)(struct spanheap *h) = *hook;
+
+	*hook = NULL;
+	if (fn)
+		fn(h);
+}
+
+static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+{
+	struct page **page = (struct page **)h->backend + start;
+	u32 i;
+
+	run_hook(&fake.in_back, h);
+	for (i = 0; i < nr && fake.pages_left; i++) {
+		fake.faults += !!page[i];
+		page[i] = alloc_page(gfp & ~__GFP_ZERO);
+		if (!page[i])
+			break;
+		compat_kasan_use(page_addr(h, start + i), 1, true);
+		memset(page_addr(h, start + i), gfp & __GFP_ZERO ? 0 : DIRTY, PAGE_SIZE);
+		fake.pages_left--;
+		fake.nr_backed++;
+	}
+	return i;
+}
+
+static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
+{
+	struct page **page = (struct page **)h->backend + start;
+	u32 i;
+
+	run_hook(&fake.in_unback, h);
+	for (i = 0; i < nr; i++) {
+		if (!page[i]) {
+			fake.faults++;
+			return i;
+		}
+		pages[i] = page[i];
+		page[i] = NULL;
+		fake.nr_backed--;
+	}
+	compat_kasan_use(page_addr(h, start), nr, true);
+	memset(page_addr(h, start), GONE, (size_t)nr << PAGE_SHIFT);
+	return nr;
+}
+
+static void fake_flush(struct spanheap *h, u32 start, u32 end)
+{
+	fake.flushes++;
+}
+
+const struct arena_ops fake_ops = {
+	.name = "fake arena",
+	.reserve = fake_reserve,
+	.unreserve = fake_unreserve,
+	.back = fake_back,
+	.unback = fake_unback,
+	.flush = fake_flush,
+};
+
+struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,
+			       u32 pages, unsigned int cache_kb)
+{
+	struct spanheap *h = spanheap_heap_create(ops, pages, fake_clock);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(h));
+	KUNIT_ASSERT_EQ(test, spanheap_cache_init(h, cache_kb), 0);
+	return h;
+}
+
+/* A case that failed leaves spans */
+void test_heap_end(struct spanheap *h)
+{
+	struct span *s;
+	u32 idx = 0;
+
+	do {
+		spin_lock_irq(&h->lock);
+		s = __spanheap_next(h, idx);
+		if (s)
+			idx = s->start;
+		spin_unlock_irq(&h->lock);
+		if (s && span_state(s) == SPAN_INUSE)
+			release(h, page_addr(h, idx));
+		idx++;
+	} while (s);
+	spanheap_heap_destroy(h);
+}
+
+static int suite_init(struct kunit *test, unsigned int cache_kb)
+{
+	fake = (struct fake_arena) { .now = 1000, .pages_left = S64_MAX };
+	/* Cases that count what is cached stay where they cached it */
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
+	test->priv = test_heap_new(test, &fake_ops, ARENA, cache_kb);
+	return 0;
+}
+
+int test_heap_init(struct kunit *test)
+{
+	return suite_init(test, 0);
+}
+
+int test_cached_heap_init(struct kunit *test)
+{
+	return suite_init(test, 256);
+}
+
+void test_heap_exit(struct kunit *test)
+{
+	if (test->priv)
+		test_heap_end(test->priv);
+	KUNIT_EXPECT_EQ(test, fake.nr_backed, 0);
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+}
+
+noinline void *alloc_as(struct spanheap *h, struct spanheap_client *client, size_t nr,
+			unsigned int align_shift, size_t obj_size, gfp_t gfp)
+{
+	return spanheap_heap_alloc(h, client, nr, align_shift, obj_size,
+				   gfp | __GFP_NOWARN, _RET_IP_);
+}
+
+noinline void release(struct spanheap *h, const void *addr)
+{
+	spanheap_heap_free(h, addr, _RET_IP_);
+}
+
+noinline bool resize(struct spanheap *h, void *addr, size_t nr)
+{
+	return spanheap_heap_resize(h, addr, nr, GFP_KERNEL, _RET_IP_);
+}
+
+const struct spanheap_stats *stats(struct spanheap *h)
+{
+	static struct spanheap_stats st;
+
+	spanheap_heap_stats(h, &st);
+	return &st;
+}
+
+struct client_counts counts(struct spanheap_client *c)
+{
+	struct client_counts n;
+
+	spanheap_client_sum(c, &n);
+	return n;
+}
+
+struct spanheap_client *new_client(struct spanheap *h, const char *name, u64 limit_pages)
+{
+	const struct spanheap_client_attr attr = {
+		.name = name, .limit_bytes = limit_pages << PAGE_SHIFT,
+	};
+
+	return spanheap_heap_register(h, &attr);
+}
+
+struct span peek(struct spanheap *h, u32 idx)
+{
+	struct span copy = {};
+	struct span *s;
+
+	spin_lock_irq(&h->lock);
+	s = __spanheap_next(h, idx);
+	if (s && s->start == idx)
+		copy = *s;
+	spin_unlock_irq(&h->lock);
+	return copy;
+}
+
+void check(struct kunit *test, struct spanheap *h)
+{
+	struct spanheap_stats st = *stats(h);
+	char why[128] = "";
+
+	KUNIT_ASSERT_EQ_MSG(test, spanheap_heap_check(h, why, sizeof(why)), 0,
+			    "%s", why);
+	KUNIT_ASSERT_EQ(test, st.sys_bytes, st.inuse_bytes + st.idle_bytes);
+	KUNIT_ASSERT_EQ(test, st.resident_bytes, st.sys_bytes - st.released_bytes);
+	KUNIT_ASSERT_LE(test, st.released_bytes + st.cached_bytes, st.idle_bytes);
+	KUNIT_ASSERT_EQ(test, st.spans, st.allocs - st.frees);
+	KUNIT_ASSERT_LE(test, st.sys_bytes, st.arena_bytes);
+	if (h->ops != &fake_ops)
+		return;
+	KUNIT_ASSERT_EQ(test, st.resident_bytes, fake.nr_backed << PAGE_SHIFT);
+	KUNIT_ASSERT_EQ(test, fake.faults, 0u);
+}
+
+static char log_text[8192];
+static unsigned int log_len;
+static DEFINE_RAW_SPINLOCK(log_lock);
+
+static void log_probe(void *unused, const char *text, size_t len)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&log_lock, flags);
+	len = min(len, sizeof(log_text) - 1 - log_len);
+	memcpy(log_text + log_len, text, len);
+	log_len += len;
+	log_text[log_len] = 0;
+	raw_spin_unlock_irqrestore(&log_lock, flags);
+}
+
+void log_start(void)
+{
+	log_len = 0;
+	log_text[0] = 0;
+	WARN_ON(register_trace_console(log_probe, NULL));
+}
+
+unsigned int log_stop(void)
+{
+	unregister_trace_console(log_probe, NULL);
+	tracepoint_synchronize_unregister();
+	return log_len;
+}
+
+unsigned int log_count(const char *needle)
+{
+	unsigned int n = 0;
+	char *at = log_text;
+
+	while ((at = strstr(at, needle))) {
+		at++;
+		n++;
+	}
+	return n;
+}
+
+void expect_warning(bool begin)
+{
+	pr_info("splats are %s\n", begin ? "expected from here" : "expected no more");
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the unit tests share: a heap on an arena that can be told to fail, a clock
+ * that the test sets, and a look at the kernel log.
+ */
+#ifndef _SPANHEAP_FAKE_ARENA_H
+#define _SPANHEAP_FAKE_ARENA_H
+
+#include <kunit/test.h>
+
+#include "spanheap_internal.h"
+
+#define ARENA		2048u	/* pages: 8 MiB, four leaves */
+#define CHUNK		GROW_MIN	/* pages of a growth of little */
+
+/* The arenas' state. Each case finds it as test_heap_init() leaves it. */
+struct fake_arena {
+	unsigned long now;	/* the clock, in ticks */
+	s64 pages_left;		/* so many more can be backed */
+	bool refuse_reserve;
+	u32 flushes;
+	s64 nr_backed;		/* pages with memory, of all fake arenas */
+	u32 faults;		/* pages backed twice, or unbacked when they were not */
+	/* Called once, in the middle of a backing or unbacking */
+	void (*in_back)(struct spanheap *h);
+	void (*in_unback)(struct spanheap *h);
+};
+
+extern struct fake_arena fake;
+extern const struct arena_ops fake_ops;
+
+unsigned long fake_clock(void);
+bool fake_is_backed(struct spanheap *h, u32 idx);
+
+/* A heap of its own: create, and destroy with whatever is still in use */
+struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,
+			       u32 pages, unsigned int cache_kb);
+void test_heap_end(struct spanheap *h);
+
+/* Of a suite: test->priv is a heap of ARENA pages, without and with caches */
+int test_heap_init(struct kunit *test);
+int test_cached_heap_init(struct kunit *test);
+void test_heap_exit(struct kunit *test);
+
+/* A call site each, as for the callers of the exported functions */
+void *alloc_as(struct spanheap *h, struct spanheap_client *client, size_t nr,
+	       unsigned int align_shift, size_t obj_size, gfp_t gfp);
+void release(struct spanheap *h, const void *addr);
+bool resize(struct spanheap *h, void *addr, size_t nr);
+
+static __always_inline void *alloc(struct spanheap *h, size_t nr)
+{
+	return alloc_as(h, NULL, nr, 0, 0, GFP_KERNEL);
+}
+
+static __always_inline void *zalloc(struct spanheap *h, size_t nr)
+{
+	return alloc_as(h, NULL, nr, 0, 0, GFP_KERNEL | __GFP_ZERO);
+}
+
+/* Until the next call */
+const struct spanheap_stats *stats(struct spanheap *h);
+struct client_counts counts(struct spanheap_client *c);
+struct spanheap_client *new_client(struct spanheap *h, const char *name, u64 limit_pages);
+
+/* A copy of the span that starts at page idx, whatever its state */
+struct span peek(struct spanheap *h, u32 idx);
+
+static inline u32 page_of(struct spanheap *h, const void *addr)
+{
+	return (addr - h->base) >> PAGE_SHIFT;
+}
+
+/* Every invariant, and the counters against each other and the arena's own */
+void check(struct kunit *test, struct spanheap *h);
+
+/* What the kernel logs from log_start() to log_stop() */
+void log_start(void);
+unsigned int log_stop(void);		/* characters */
+unsigned int log_count(const char *needle);
+
+/* tools/kunit overlooks the warnings in between */
+void expect_warning(bool begin);
+
+#endif /* _SPANHEAP_FAKE_ARENA_H */

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every allocation on every path fails once: that of the n-th page or record, for
+ * n = 1, 2, ... until the operation gets by without it. What failed has changed
+ * nothing, and the same operation then succeeds. Needs fault injection. Memory of
+ * the per-CPU allocator cannot be made to fail that way.
+ */
+#include <linux/debugfs.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+
+#include <compat/fault.h>
+
+#include "fake_arena.h"
+
+#define SMALL_ARENA	600u	/* two leaves */
+
+/* A switch of a fault injector, which debugfs knows; the value it had */
+static unsigned long set_switch(const char *injector, const char *name, size_t size,
+				unsigned long val)
+{
+	struct dentry *dir, *file;
+	unsigned long was = 0;
+
+	dir = debugfs_lookup(injector, NULL);
+	file = dir ? debugfs_lookup(name, dir) : NULL;
+	if (!WARN_ON(!file)) {
+		memcpy(&was, d_inode(file)->i_private, size);
+		memcpy(d_inode(file)->i_private, &val, size);
+	}
+	dput(file);
+	dput(dir);
+	return was;
+}
+
+/* Requests that may sleep fail too, and single pages, without a word */
+static void set_injectors(bool on)
+{
+	static const char * const injector[] = { "failslab", "fail_page_alloc" };
+	static unsigned long was[2][2], order;
+	u32 i;
+
+	for (i = 0; i < 2; i++) {
+		was[i][0] = set_switch(injector[i], "ignore-gfp-wait", sizeof(bool),
+				       on ? 0 : was[i][0]);
+		was[i][1] = set_switch(injector[i], "verbose", sizeof(long),
+				       on ? 0 : was[i][1]);
+	}
+	order = set_switch("fail_page_alloc", "min-order", sizeof(u32), on ? 0 : order);
+}
+
+static int fault_init(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_FAILSLAB) || !IS_ENABLED(CONFIG_FAIL_PAGE_ALLOC) ||
+	    !IS_ENABLED(CONFIG_FAULT_INJECTION_DEBUG_FS))
+		kunit_skip(test, "no fault injection in this kernel");
+	set_injectors(true);
+	return test_heap_init(test);
+}
+
+static void fault_exit(struct kunit *test)
+{
+	compat_fail_nth(0);
+	if (test->priv) {
+		test_heap_exit(test);
+		set_injectors(false);
+	}
+}
+
+/* What an operation that fails leaves as it was */
+struct held {
+	u64 inuse, spans, objects, allocs, frees;
+	u64 pages, client_allocs, client_frees;
+};
+
+static struct held held(struct spanheap *h)
+{
+	struct spanheap_stats st = *stats(h);
+	struct client_counts anon = counts(h->anon);
+
+	return (struct held) {
+		st.inuse_bytes, st.spans, st.objects, st.allocs, st.frees,
+		anon.pages, anon.allocs, anon.frees,
+	};
+}
+
+/* Operations; each true when it succeeds */
+struct step {
+	const char *name;
+	bool (*prepare)(struct spanheap *h);
+	bool (*run)(struct spanheap *h);
+	u32 least;	/* so many allocations it makes */
+};
+
+static bool alloc_big(struct spanheap *h)
+{
+	return alloc(h, 520);
+}
+
+static bool alloc_big_nowait(struct spanheap *h)
+{
+	return alloc_as(h, NULL, 520, 0, 0, GFP_NOWAIT | __GFP_ZERO);
+}
+
+static bool alloc_one(struct spanheap *h)
+{
+	return alloc(h, 1);
+}
+
+static bool alloc_aligned(struct spanheap *h)
+{
+	return alloc_as(h, NULL, 5, PAGE_SHIFT + 6, 100, GFP_KERNEL);
+}
+
+static bool grow_span(struct spanheap *h)
+{
+	return resize(h, h->base, 20);
+}
+
+static bool grow_span_and_arena(struct spanheap *h)
+{
+	return resize(h, h->base, CHUNK + 260);
+}
+
+static bool shrink_span(struct spanheap *h)
+{
+	return resize(h, h->base, 4);
+}
+
+/* One span of 10 pages at the arena's start and no record to spare */
+static bool prepare_tight(struct spanheap *h)
+{
+	void *p = alloc(h, 10);
+	struct span *s;
+
+	spin_lock_irq(&h->lock);
+	/* As if others had taken them: into the arena's pages no one asks for */
+	while (h->nr_spare > 1) {
+		s = __spanheap_next(h, 10);
+		__spanheap_split(h, s, s->nr_pages - 1);
+		__spanheap_isolate(h, __spanheap_next(h, span_end(s)), SPAN_RELEASING);
+		h->nr_releasing++;
+	}
+	spin_unlock_irq(&h->lock);
+	return p;
+}
+
+static bool prepare_span(struct spanheap *h)
+{
+	return alloc(h, 10);
+}
+
+static const struct step steps[] = {
+	{ "allocate", NULL, alloc_big, 4 + 2 * 2 + 520 },
+	{ "allocate, may not sleep", NULL, alloc_big_nowait, 4 + 2 * 2 + 520 },
+	{ "allocate a page", NULL, alloc_one, 4 + 2 + 1 },
+	{ "allocate aligned", NULL, alloc_aligned, 4 + 2 + 5 },
+	{ "grow a span", prepare_span, grow_span, 10 },
+	{ "grow a span and the arena", prepare_span, grow_span_and_arena, 2 + CHUNK },
+};
+
+static void fail_each(struct kunit *test, const struct step *step, unsigned int cache_kb)
+{
+	u32 n, failures = 0;
+	int left = 0;
+
+	for (n = 1; !left; n++) {
+		struct spanheap *h = test_heap_new(test, &fake_ops, SMALL_ARENA, cache_kb);
+		struct held before, after;
+		bool done;
+
+		KUNIT_ASSERT_TRUE(test, !step->prepare || step->prepare(h));
+		before = held(h);
+		compat_fail_nth(n);
+		done = step->run(h);
+		left = compat_fail_nth(0);
+		check(test, h);
+		if (left)
+			KUNIT_EXPECT_TRUE_MSG(test, done, "%s: failed by itself", step->name);
+		if (!done) {
+			failures++;
+			after = held(h);
+			KUNIT_EXPECT_EQ_MSG(test, memcmp(&before, &after, sizeof(after)), 0,
+					    "%s: failure %u changed something", step->name, n);
+			KUNIT_EXPECT_TRUE_MSG(test, step->run(h),
+					      "%s: failure %u lasts", step->name, n);
+			check(test, h);
+		}
+		test_heap_end(h);
+		KUNIT_ASSERT_EQ(test, fake.nr_backed, 0);
+		KUNIT_ASSERT_LT(test, n, 2000u);
+	}
+	KUNIT_EXPECT_GE_MSG(test, n - 2, step->least, "%s", step->name);
+	KUNIT_EXPECT_GT_MSG(test, failures, 0u, "%s", step->name);
+	kunit_info(test, "%s: %u allocations, of which %u were fatal to it\n",
+		   step->name, n - 2, failures);
+}
+
+static void failed_allocation_loses_nothing(struct kunit *test)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++)
+		fail_each(test, &steps[i], 0);
+}
+
+static void failed_allocation_loses_nothing_cached(struct kunit *test)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(steps); i++)
+		fail_each(test, &steps[i], 256);
+}
+
+/* Shrinking needs a record, when there is none to spare */
+static void failed_shrink_changes_nothing(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct held before, after;
+	struct span *s;
+	u32 n, idx;
+
+	KUNIT_ASSERT_TRUE(test, prepare_tight(h));
+	KUNIT_ASSERT_LE(test, h->nr_spare, SPARE_RESERVE);
+	before = held(h);
+	for (n = 1; n <= 2; n++) {
+		compat_fail_nth(n);
+		KUNIT_EXPECT_FALSE(test, shrink_span(h));
+		KUNIT_EXPECT_EQ(test, compat_fail_nth(0), 0);
+		after = held(h);
+		KUNIT_EXPECT_EQ(test, memcmp(&before, &after, sizeof(after)), 0);
+		check(test, h);
+	}
+	KUNIT_EXPECT_TRUE(test, shrink_span(h));
+	check(test, h);
+	/* Give back what prepare_tight() took */
+	spin_lock_irq(&h->lock);
+	for (idx = 0; (s = __spanheap_next(h, idx)); idx = span_end(s)) {
+		if (s->state != SPAN_RELEASING)
+			continue;
+		__spanheap_put(h, s);
+		h->nr_releasing--;
+	}
+	spin_unlock_irq(&h->lock);
+	check(test, h);
+}
+
+/* M24: what frees and what releases never allocates */
+static void freeing_and_releasing_never_allocate(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap *cached = test_heap_new(test, &fake_ops, ARENA, 4);
+	static void *p[300], *q[300];
+	u32 i;
+
+	for (i = 0; i < 300; i++) {
+		p[i] = alloc(h, 1 + i % 5);
+		q[i] = alloc(cached, 1 + i % 5);
+	}
+	compat_fail_nth(1);
+	for (i = 0; i < 300; i++)	/* holes first, so that records are needed */
+		release(h, p[i * 7 % 300]);
+	for (i = 0; i < 300; i++)
+		release(cached, q[i * 7 % 300]);
+	for (i = 0; i < 100; i++) {	/* each cuts a span */
+		spanheap_scavenge(h, 0, 3);
+		spanheap_scavenge(cached, 0, 3);
+	}
+	KUNIT_EXPECT_EQ(test, compat_fail_nth(0), 1);
+	KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, 300 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	KUNIT_EXPECT_EQ(test, stats(cached)->inuse_bytes, 0);
+	test_heap_end(cached);
+	check(test, h);
+}
+
+/* M1: a heap half built is torn down */
+static void failed_creation_leaves_nothing(struct kunit *test)
+{
+	struct spanheap *h;
+	int left = 0;
+	u32 n;
+
+	for (n = 1; !left; n++) {
+		compat_fail_nth(n);
+		h = spanheap_heap_create(&fake_ops, 64, fake_clock);
+		left = compat_fail_nth(0);
+		if (!IS_ERR(h)) {
+			check(test, h);
+			spanheap_heap_destroy(h);
+		} else {
+			KUNIT_EXPECT_EQ(test, PTR_ERR(h), -ENOMEM);
+			KUNIT_EXPECT_EQ(test, left, 0);
+		}
+		KUNIT_ASSERT_LT(test, n, 200u);
+	}
+	KUNIT_EXPECT_GT(test, n, 6u);
+}
+
+static void failed_registration_leaves_nothing(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c;
+	u32 n, failures = 0;
+	int left = 0, round;
+
+	for (round = 0; round < 2; round++, left = 0)
+		for (n = 1; !left; n++) {	/* with sysfs, and without */
+			const struct spanheap_client_attr attr = { .name = "kunit fault" };
+
+			compat_fail_nth(n);
+			c = spanheap_heap_register(round ? spanheap_heap : h, &attr);
+			left = compat_fail_nth(0);
+			if (!IS_ERR(c)) {
+				spanheap_heap_unregister(c);
+				continue;
+			}
+			failures++;
+			KUNIT_EXPECT_EQ(test, PTR_ERR(c), -ENOMEM);
+			KUNIT_EXPECT_EQ(test, left, 0);
+			KUNIT_ASSERT_LT(test, n, 500u);
+		}
+	KUNIT_EXPECT_GT(test, failures, 3u);
+	KUNIT_EXPECT_TRUE(test, list_empty(&h->clients));
+}
+
+/* The arena runs out of memory at the n-th page, for every n */
+static void failed_backing_keeps_what_it_got(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 n;
+
+	for (n = 0; n < 40; n++) {
+		fake.pages_left = n;
+		KUNIT_EXPECT_NULL(test, alloc(h, 40));
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, n * PAGE_SIZE);
+		check(test, h);
+		fake.pages_left = S64_MAX;
+		spanheap_scavenge(h, 0, U64_MAX);
+	}
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 40));
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 40);
+}
+
+/* The real arena, which gets its pages in bulk */
+static void failed_page_of_the_real_arena_loses_nothing(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 256, 0);
+	u32 n, nr = 97, failures = 0;	/* three times 32, and one alone */
+	void *p = alloc(h, nr);
+	int left = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	for (n = 1; !left; n++) {
+		release(h, p);
+		spanheap_scavenge(h, 0, U64_MAX);
+		compat_fail_nth(n);
+		p = zalloc(h, nr);
+		left = compat_fail_nth(0);
+		check(test, h);
+		if (p) {
+			KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, nr * PAGE_SIZE));
+			continue;
+		}
+		failures++;
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (nr - 1) * PAGE_SIZE);
+		p = zalloc(h, nr);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, nr * PAGE_SIZE));
+	}
+	KUNIT_EXPECT_GT(test, n, 4u);
+	KUNIT_EXPECT_GT(test, failures, 0u);
+	release(h, p);
+	test_heap_end(h);
+}
+
+static struct kunit_case fault_cases[] = {
+	KUNIT_CASE(failed_allocation_loses_nothing),
+	KUNIT_CASE(failed_allocation_loses_nothing_cached),
+	KUNIT_CASE(failed_shrink_changes_nothing),
+	KUNIT_CASE(freeing_and_releasing_never_allocate),
+	KUNIT_CASE(failed_creation_leaves_nothing),
+	KUNIT_CASE(failed_registration_leaves_nothing),
+	KUNIT_CASE(failed_backing_keeps_what_it_got),
+	KUNIT_CASE(failed_page_of_the_real_arena_loses_nothing),
+	{}
+};
+
+static struct kunit_suite fault_suite = {
+	.name = "spanheap_fault",
+	.init = fault_init,
+	.exit = fault_exit,
+	.test_cases = fault_cases,
+};
+
+kunit_test_suite(fault_suite);
