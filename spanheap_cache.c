@@ -686,7 +686,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		return spanheap_fail(h, client, nr_pages, gfp, err);
 	zero = wants_zero(client, gfp);
 
-	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache) {
+	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache && !client->sweep) {
 		s = cache_get(h, client, nr_pages, obj_size, zero, &sample);
 		if (likely(!IS_ERR_OR_NULL(s))) {
 			addr = page_addr(h, s->start);
@@ -694,7 +694,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 				spanheap_clear(h, s->start, nr_pages,
 					       gfpflags_allow_blocking(gfp));
 			compat_kasan_use(addr, nr_pages, true);
-			spanheap_publish(s, client, obj_size, caller);
+			spanheap_publish(s, client, obj_size, caller, SPAN_INUSE);
 			goto out;
 		}
 		if (s)

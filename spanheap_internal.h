@@ -4,6 +4,8 @@
  *
  * Lock order, outermost first:
  *
+ *	spanheap_client.collect_lock (mutex) one collect callback of a client at a time
+ *	spanheap_client.cycle_lock (mutex) one beginner of a client's cycles at a time
  *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
  *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so
  *				its holder allocates nothing
@@ -26,6 +28,10 @@
  *
  * A span leaves the in-use state by one compare-and-swap (spanheap_claim()):
  * whoever wins owns the span, and every other free or resize is a bad one.
+ *
+ * Callbacks of a client run without any of spanheap's locks but its collect_lock
+ * and cycle_lock. A client is not unregistered while one of them runs, or while
+ * anybody but its owner works with it: "users" counts them.
  *
  * Look-ups take no lock: leaves are never freed before the heap is, records are
  * SLAB_TYPESAFE_BY_RCU, and a reader validates what it found.
@@ -95,9 +101,12 @@ struct span {
 
 	u32 nr_released;		/* FREE, TAKEN: pages without memory */
 	bool needzero;			/* backed pages may hold old data */
-	unsigned long stamp;		/* FREE: idle since, in heap clock ticks */
 	union {
-		struct list_head list;	/* FREE, small; spare record */
+		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
+		u32 sweepgen;		/* INUSE, of a swept client */
+	};
+	union {
+		struct list_head list;	/* FREE, small; spare; busy list */
 		struct rb_node node;	/* FREE, large */
 		struct llist_node cached;	/* CACHED */
 	};
@@ -143,11 +152,13 @@ struct spanheap_client {
 	char name[SPANHEAP_NAME_MAX + 1];
 	const struct spanheap_client_ops *ops;
 	void *priv;
+	struct client_sweep *sweep;	/* constant; NULL: not swept */
 	struct list_head list;		/* clients_lock */
 	struct kobject kobj;
 	struct completion released;	/* the last reference to kobj is gone */
-	unsigned long last_collect;	/* clients_lock; heap clock ticks */
 	atomic_t queued;		/* finalizers queued or running */
+	struct mutex collect_lock;
+	struct mutex cycle_lock;
 
 	/*
 	 * In use: pages plus every CPU's share. With a limit the shares are 0
@@ -157,6 +168,11 @@ struct spanheap_client {
 	atomic64_t pages;
 	atomic64_t peak_pages;
 	struct client_counts __percpu *counts;
+
+	/* heap lock */
+	unsigned long last_cycle;	/* begun or asked for; heap clock ticks */
+	u32 users;			/* in or about callbacks */
+	bool gone;			/* being unregistered: no new users */
 
 	/* heap lock: the slow path's part, a CPU's share comes on top */
 	u64 allocs;
@@ -170,6 +186,32 @@ struct client_counts {
 	u64 frees;
 	s64 pages;			/* not yet in spanheap_client.pages */
 	s64 peak;			/* highest value of pages since it was 0 */
+};
+
+/*
+ * The in-use spans of a client with a sweep callback; heap lock.
+ *
+ * A span's sweepgen is gen - 2: unswept; gen - 1: a callback is asked about it;
+ * gen: swept, or allocated in this cycle. Unswept spans are at the front of their
+ * list, so an unswept span of a size is the first of its list or there is none.
+ * A span that is being resized is on no list.
+ */
+struct client_sweep {
+	struct spanheap_client *client;	/* constant */
+	u32 gen;			/* grows by 2 a cycle, and wraps */
+	u32 nr_busy;			/* spans on the lists */
+	u32 nr_unswept;
+	u32 running;			/* sweep callbacks */
+	struct list_head node;		/* spanheap.unswept, if any span is */
+	DECLARE_BITMAP(todo, SMALL_PAGES + 1);	/* 0: none unswept on that list */
+	struct list_head busy[SMALL_PAGES + 1];	/* by pages; the last: larger ones */
+};
+
+/* A callback in progress, on the stack of who runs it */
+struct callback {
+	struct list_head list;		/* spanheap.callbacks */
+	struct task_struct *task;
+	bool sweep;			/* else collect */
 };
 
 /* Free spans of one size, last in first out: a magazine in use, and a full one */
@@ -239,9 +281,9 @@ struct spanheap {
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
 
-	struct mutex clients_lock;	/* clients, collector */
+	struct mutex clients_lock;	/* clients */
 	struct list_head clients;
-	struct task_struct *collector;	/* runs collect callbacks now */
+	wait_queue_head_t callback_wait;	/* fewer users, or callbacks running */
 
 	struct mutex release_lock;	/* release_pages */
 
@@ -260,7 +302,12 @@ struct spanheap {
 	u32 nr_spare;
 	u32 nr_free;			/* free spans */
 	u32 nr_releasing;		/* spans a releaser holds */
-	u64 seq;			/* grows with every change of the map */
+	u64 seq;			/* grows with every change of the map, and of
+					 * what is unswept
+					 */
+	struct list_head unswept;	/* clients with unswept spans */
+	struct list_head callbacks;	/* struct callback */
+	u32 nr_busy;			/* spans on clients' busy lists */
 
 	u64 out_pages;			/* in no free list: TAKEN, INUSE, CACHED */
 	u64 uncached_pages;		/* CACHED spans put so far */
@@ -352,6 +399,14 @@ static inline u32 spanheap_claim(struct span *s, enum span_state state)
 	return old;
 }
 
+/* The state of an in-use span: is there more to do when it is freed? */
+static inline u32 inuse_state(const struct span *s)
+{
+	const struct spanheap_client *c = s->client;
+
+	return SPAN_INUSE | (c->sweep || c == c->heap->orphan ? SPAN_SLOW : 0);
+}
+
 static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
 {
 	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
@@ -365,13 +420,13 @@ static inline bool wants_zero(const struct spanheap_client *c, gfp_t gfp)
 
 /* s, TAKEN, backed and counted, becomes the client's */
 static inline void spanheap_publish(struct span *s, struct spanheap_client *client,
-				    u32 obj_size, unsigned long caller)
+				    u32 obj_size, unsigned long caller, u32 state)
 {
 	s->client = client;
 	s->obj_size = obj_size;
 	s->caller = caller;
 	smp_wmb();	/* pairs with the one in spanheap_heap_lookup() */
-	WRITE_ONCE(s->state, SPAN_INUSE);
+	WRITE_ONCE(s->state, state);
 }
 
 /* spanheap_arena.c */
@@ -418,6 +473,8 @@ void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 		    size_t nr_pages, gfp_t gfp, int err);
 void spanheap_span_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
+void __spanheap_free_claimed(struct spanheap *h, struct span *s,
+			     unsigned long *flags);
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
 struct span *spanheap_span_guess(struct spanheap *h, const void *addr);
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
@@ -465,6 +522,22 @@ spanheap_heap_register(struct spanheap *h,
 		       const struct spanheap_client_attr *attr);
 void spanheap_heap_unregister(struct spanheap_client *client);
 
+/* spanheap_sweep.c */
+int spanheap_sweep_init(struct spanheap_client *c);
+void spanheap_sweep_exit(struct spanheap_client *c);
+void __spanheap_busy_add(struct spanheap *h, struct span *s);
+void __spanheap_busy_del(struct spanheap *h, struct span *s);
+void __spanheap_busy_back(struct spanheap *h, struct span *s);
+const char *__spanheap_check_busy(struct spanheap *h, struct span *s);
+void spanheap_client_quiesce(struct spanheap_client *c);
+bool spanheap_in_callback(struct spanheap *h, bool sweep_only);
+void spanheap_cycle(struct spanheap_client *c);
+long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi);
+u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans);
+bool spanheap_may_reclaim(gfp_t gfp);
+u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr);
+void spanheap_collect(struct spanheap *h, unsigned long min_age);
+
 /* spanheap_scav.c */
 extern unsigned int spanheap_scavenge_age_ms;
 extern unsigned int spanheap_scavenge_period_ms;
@@ -472,10 +545,10 @@ extern unsigned int spanheap_force_cycle_ms;
 extern bool spanheap_trace;
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
 void spanheap_release_all(struct spanheap *h);
-void spanheap_collect(struct spanheap *h, unsigned long min_age);
 int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);
 void spanheap_scav_kick(void);
+void spanheap_scav_wake(struct spanheap *h);
 extern const struct kernel_param_ops spanheap_ms_ops;
 
 /* spanheap_prof.c */

@@ -70,19 +70,24 @@ static bool name_taken(struct spanheap *h, const char *name)
 	return false;
 }
 
+static void free_client(struct spanheap_client *c)
+{
+	spanheap_sweep_exit(c);
+	spanheap_client_exit(c);
+	kfree(c);
+}
+
 struct spanheap_client *
 spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *attr)
 {
 	struct spanheap_client *c;
-	int err;
+	int err = -ENOMEM;
 
 	if (!attr || check_name(attr->name) || attr->flags & ~SPANHEAP_SKIP_INIT)
 		return ERR_PTR(-EINVAL);
 	c = kzalloc(sizeof(*c), GFP_KERNEL);
-	if (!c || spanheap_client_init(c)) {
-		kfree(c);
-		return ERR_PTR(-ENOMEM);
-	}
+	if (!c)
+		return ERR_PTR(err);
 	c->heap = h;
 	strscpy(c->name, attr->name, sizeof(c->name));
 	c->flags = attr->flags;
@@ -90,20 +95,23 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	c->priv = attr->priv;
 	/* a limit below one page allows nothing, not everything */
 	c->limit_pages = attr->limit_bytes ? max(attr->limit_bytes >> PAGE_SHIFT, 1ULL) : 0;
-	c->last_collect = h->clock();
+	c->last_cycle = h->clock();
+	mutex_init(&c->collect_lock);
+	mutex_init(&c->cycle_lock);
 	init_completion(&c->released);
+	if (spanheap_client_init(c) || spanheap_sweep_init(c))
+		goto out;
 
 	mutex_lock(&h->clients_lock);
 	err = name_taken(h, c->name) ? -EEXIST : spanheap_sysfs_add_client(c);
 	if (!err)
 		list_add_tail(&c->list, &h->clients);
 	mutex_unlock(&h->clients_lock);
-	if (err) {
-		spanheap_client_exit(c);
-		kfree(c);
-		return ERR_PTR(err);
-	}
-	return c;
+	if (!err)
+		return c;
+out:
+	free_client(c);
+	return ERR_PTR(err);
 }
 
 /* One batch of the walk over c's spans: re-points them, tells of the first ten */
@@ -123,10 +131,11 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 			leaks[n++] = *s;
 		atomic64_add(s->nr_pages, &h->orphan->pages);
 		h->orphan->allocs++;
+		if (c->sweep && span_state(s) == SPAN_INUSE)
+			__spanheap_busy_del(h, s);
 		WRITE_ONCE(s->client, h->orphan);
 		/* No cache: the free of the last lets the module go */
-		if (s->state == SPAN_INUSE)
-			WRITE_ONCE(s->state, SPAN_INUSE | SPAN_SLOW);
+		cmpxchg(&s->state, SPAN_INUSE, SPAN_INUSE | SPAN_SLOW);
 	}
 	if (seen <= WALK_BATCH)
 		idx = U32_MAX;	/* that was the last */
@@ -166,9 +175,10 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 	struct spanheap *h = c->heap;
 	struct client_counts sum;
 
-	if (WARN_ONCE(READ_ONCE(h->collector) == current,
-		      "spanheap: unregistering from within a collect callback\n"))
+	if (WARN_ONCE(spanheap_in_callback(h, false),
+		      "spanheap: unregistering from within a callback\n"))
 		return;
+	spanheap_client_quiesce(c);
 	mutex_lock(&h->clients_lock);
 	list_del(&c->list);
 	mutex_unlock(&h->clients_lock);
@@ -182,8 +192,7 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 		make_orphans(h, c, &sum);
 	spanheap_cache_resume(h);
 	synchronize_rcu();	/* who found c in a span is done with it */
-	spanheap_client_exit(c);
-	kfree(c);
+	free_client(c);
 }
 
 /**
@@ -443,10 +452,51 @@ int spanheap_remove_finalizer(void *obj)
 }
 EXPORT_SYMBOL_GPL(spanheap_remove_finalizer);
 
+/* ---- sweeping ---- */
+
+/**
+ * spanheap_cycle_begin() - begin a cycle: what is not live may be swept
+ * @client: from spanheap_client_register(); it has marked what is live
+ *
+ * First sweeps what is left of the old cycle, and waits for sweep callbacks of the
+ * client that run on other CPUs. Then every span the client has is unswept. Of a
+ * client without a sweep callback only the time of its last cycle is noted.
+ *
+ * Context: Process context. May sleep. Not from a sweep callback; holding no lock
+ * that the client's sweep callback takes. Several may begin cycles at once.
+ */
+void spanheap_cycle_begin(struct spanheap_client *client)
+{
+	if (!IS_ERR_OR_NULL(client))
+		spanheap_cycle(client);
+}
+EXPORT_SYMBOL_GPL(spanheap_cycle_begin);
+
+/**
+ * spanheap_sweep_one() - sweep any one unswept span of a client
+ * @client: from spanheap_client_register()
+ *
+ * Nobody needs to call this: allocations and the scavenger thread sweep too.
+ *
+ * Context: Process context. May sleep. As spanheap_cycle_begin().
+ * Return: pages of the span if it was freed, 0 if it was kept (or was freed by its
+ * owner meanwhile), -1 if none is left unswept.
+ */
+long spanheap_sweep_one(struct spanheap_client *client)
+{
+	if (IS_ERR_OR_NULL(client) || !client->sweep)
+		return -1;
+	if (WARN_ONCE(spanheap_in_callback(client->heap, true),
+		      "spanheap: sweep from within a sweep callback\n"))
+		return -1;
+	return spanheap_sweep(client, 1, SMALL_PAGES);
+}
+EXPORT_SYMBOL_GPL(spanheap_sweep_one);
+
 /* ---- the whole heap ---- */
 
 /**
- * spanheap_release_memory() - collect, then give all idle pages back now
+ * spanheap_release_memory() - collect, sweep, then give all idle pages back now
  *
  * Context: Process context, interrupts enabled. May sleep. Not from a callback.
  */

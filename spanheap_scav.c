@@ -18,6 +18,7 @@
 #include "spanheap_internal.h"
 
 #define SHRINK_PAGES	512	/* the system asks for so many at once */
+#define SWEEP_BATCH	256	/* spans swept in the background per tick */
 
 unsigned int spanheap_scavenge_age_ms = 300000;
 unsigned int spanheap_scavenge_period_ms = 60000;
@@ -151,34 +152,14 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	return n;
 }
 
-/*
- * Ask the clients whose last collection is min_age ticks old to find out what is
- * live. A callback that comes back here is refused: it would wait for itself.
- */
-void spanheap_collect(struct spanheap *h, unsigned long min_age)
-{
-	struct spanheap_client *c;
-
-	if (WARN_ONCE(READ_ONCE(h->collector) == current,
-		      "spanheap: release from within a collect callback\n"))
-		return;
-	mutex_lock(&h->clients_lock);
-	WRITE_ONCE(h->collector, current);
-	list_for_each_entry(c, &h->clients, list) {
-		if (!c->ops || !c->ops->collect)
-			continue;
-		if (min_age && time_before(h->clock(), c->last_collect + min_age))
-			continue;
-		c->last_collect = h->clock();
-		c->ops->collect(c->priv);
-	}
-	WRITE_ONCE(h->collector, NULL);
-	mutex_unlock(&h->clients_lock);
-}
-
 void spanheap_release_all(struct spanheap *h)
 {
-	spanheap_collect(h, 0);
+	/* A callback that comes back here would wait for itself */
+	if (!WARN_ONCE(spanheap_in_callback(h, false),
+		       "spanheap: release from within a callback\n")) {
+		spanheap_collect(h, 0);
+		spanheap_sweep_some(h, U64_MAX);
+	}
 	spanheap_scavenge(h, 0, U64_MAX);
 }
 
@@ -193,29 +174,54 @@ static void trace_pass(struct spanheap *h, u64 released)
 		st.resident_bytes >> 10);
 }
 
+static void pass(struct spanheap *h)
+{
+	u64 n;
+
+	spanheap_collect(h, msecs_to_jiffies(READ_ONCE(spanheap_force_cycle_ms)));
+	n = spanheap_scavenge(h, msecs_to_jiffies(READ_ONCE(spanheap_scavenge_age_ms)),
+			      U64_MAX);
+	if (READ_ONCE(spanheap_trace))
+		trace_pass(h, n);
+}
+
+/* Passes, and between them sweeping in the background, a little at a time */
 static int scav_thread(void *data)
 {
+	unsigned long last = jiffies;
 	struct spanheap *h = data;
-	u64 n;
 
 	while (!kthread_should_stop()) {
 		unsigned int ms = READ_ONCE(spanheap_scavenge_period_ms);
+		unsigned long next = last + msecs_to_jiffies(ms);
+		long left = max_t(long, next - jiffies, 0);
 
 		wait_event_interruptible_timeout(scav_wait,
 						 kthread_should_stop() ||
-						 READ_ONCE(scav_kicked),
-						 msecs_to_jiffies(ms));
+						 READ_ONCE(scav_kicked) ||
+						 !list_empty_careful(&h->unswept),
+						 left);
 		if (kthread_should_stop())
 			break;
-		if (xchg(&scav_kicked, false))
-			continue;	/* a knob changed: wait anew */
-		spanheap_collect(h, msecs_to_jiffies(READ_ONCE(spanheap_force_cycle_ms)));
-		ms = READ_ONCE(spanheap_scavenge_age_ms);
-		n = spanheap_scavenge(h, msecs_to_jiffies(ms), U64_MAX);
-		if (READ_ONCE(spanheap_trace))
-			trace_pass(h, n);
+		if (xchg(&scav_kicked, false)) {
+			last = jiffies;		/* a knob changed: wait anew */
+			continue;
+		}
+		if (spanheap_sweep_some(h, SWEEP_BATCH))
+			schedule_timeout_interruptible(1);
+		if (time_after_eq(jiffies, next)) {
+			pass(h);
+			last = jiffies;
+		}
 	}
 	return 0;
+}
+
+/* A cycle has begun */
+void spanheap_scav_wake(struct spanheap *h)
+{
+	if (h == spanheap_heap)
+		wake_up(&scav_wait);
 }
 
 void spanheap_scav_kick(void)

@@ -31,6 +31,7 @@ struct prep {
 	struct map_leaf *leaves;
 	u32 nr_leaves;
 	u32 want_leaves;	/* set by __grow() when it lacks leaves */
+	bool reclaim;		/* sweep rather than grow, if anything is unswept */
 	bool exact;		/* grow by no more than asked for */
 };
 
@@ -599,6 +600,8 @@ static struct span *__take(struct spanheap *h, struct spanheap_client *client,
 		return ERR_PTR(-EAGAIN);
 	s = __fit(h, ask);
 	if (!s) {
+		if (p->reclaim && !list_empty(&h->unswept))
+			return ERR_PTR(-EBUSY);
 		err = __grow(h, ask, p);
 		if (err)
 			return ERR_PTR(err);
@@ -659,7 +662,10 @@ static void absorb(struct spanheap *h, struct prep *p)
 struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 			   u32 nr, u32 align, u32 obj_size, gfp_t gfp)
 {
-	struct prep p = { .records = LIST_HEAD_INIT(p.records) };
+	struct prep p = {
+		.records = LIST_HEAD_INIT(p.records),
+		.reclaim = spanheap_may_reclaim(gfp),
+	};
 	bool waited = false, drained = false, releasing;
 	unsigned long flags;
 	struct span *s;
@@ -672,6 +678,10 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 		s = __take(h, client, nr, align, obj_size, &p);
 		releasing = h->nr_releasing;
 		spin_unlock_irqrestore(&h->lock, flags);
+		if (s == ERR_PTR(-EBUSY)) {
+			p.reclaim = spanheap_reclaim(h, client, nr + align - 1);
+			continue;
+		}
 		if (s == ERR_PTR(-ENOSPC) &&
 		    ((releasing && wait_for_release(h, gfp, &waited)) ||
 		     drain_caches(h, gfp, &drained)))
@@ -773,9 +783,18 @@ bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp)
 void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 		       unsigned long caller)
 {
+	unsigned long flags;
+
 	__map_cover(h, s);
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
-	spanheap_publish(s, s->client, obj_size, caller);
+	if (likely(!s->client->sweep)) {
+		spanheap_publish(s, s->client, obj_size, caller, SPAN_INUSE);
+		return;
+	}
+	spin_lock_irqsave(&h->lock, flags);
+	spanheap_publish(s, s->client, obj_size, caller, inuse_state(s));
+	__spanheap_busy_add(h, s);
+	spin_unlock_irqrestore(&h->lock, flags);
 }
 
 /* Count and report what the caller is refused */
@@ -845,7 +864,10 @@ static void report_bad_free(struct spanheap *h, const void *addr,
 		       (void *)copy.caller);
 }
 
-/* The in-use span that starts at addr is claimed (old: its state), or there is none */
+/*
+ * The in-use span that starts at addr is claimed (old: its state) and leaves its
+ * busy list, or there is none
+ */
 static struct span *__claim_at(struct spanheap *h, const void *addr, u32 *old)
 {
 	struct span *s = spanheap_span_at(h, addr);
@@ -853,7 +875,11 @@ static struct span *__claim_at(struct spanheap *h, const void *addr, u32 *old)
 	if (!s || span_addr(h, s) != addr)
 		return NULL;
 	*old = spanheap_claim(s, SPAN_TAKEN);
-	return *old == SPAN_DEAD ? NULL : s;
+	if (*old == SPAN_DEAD)
+		return NULL;
+	if (s->client->sweep)
+		__spanheap_busy_del(h, s);
+	return s;
 }
 
 /* As above, to free it, with what is attached; not if it has a finalizer, fn */
@@ -865,10 +891,12 @@ static struct span *__claim_to_free(struct spanheap *h, const void *addr,
 
 	if (!s || span_addr(h, s) != addr)
 		return NULL;
-	if (cmpxchg(&s->state, SPAN_INUSE, SPAN_TAKEN) == SPAN_INUSE ||
-	    spanheap_specials_claim(h, s, specials, fn))
-		return s;
-	return NULL;
+	if (cmpxchg(&s->state, SPAN_INUSE, SPAN_TAKEN) != SPAN_INUSE &&
+	    !spanheap_specials_claim(h, s, specials, fn))
+		return NULL;
+	if (s->client->sweep)
+		__spanheap_busy_del(h, s);
+	return s;
 }
 
 static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
@@ -890,12 +918,31 @@ static void __end_use(struct spanheap *h, struct span *s, bool cleared)
 	__spanheap_put(h, s);
 }
 
+/* s was in use and is claimed: free it. The lock is dropped while it is cleared. */
+void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *flags)
+{
+	bool clear = want_init_on_free();
+	struct spanheap_client *client;
+
+	lockdep_assert_held(&h->lock);
+	if (clear) {
+		/* TAKEN and charged meanwhile: nobody else can have the pages */
+		spin_unlock_irqrestore(&h->lock, *flags);
+		spanheap_clear(h, s->start, s->nr_pages, false);
+		spin_lock_irqsave(&h->lock, *flags);
+	}
+	client = s->client;
+	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	h->frees++;
+	client->frees++;
+	__end_use(h, s, clear);
+	__orphan_done(h, client);
+}
+
 /* A free that no cache takes */
 void spanheap_span_free(struct spanheap *h, const void *addr, unsigned long caller)
 {
-	bool clear = want_init_on_free();
 	struct rb_root specials = RB_ROOT;
-	struct spanheap_client *client;
 	spanheap_finalizer_t fn = NULL;
 	unsigned long flags;
 	struct span *s;
@@ -909,18 +956,7 @@ void spanheap_span_free(struct spanheap *h, const void *addr, unsigned long call
 		return;
 	}
 	nr = s->nr_pages;
-	if (clear) {
-		/* TAKEN and charged meanwhile: nobody else can have the pages */
-		spin_unlock_irqrestore(&h->lock, flags);
-		spanheap_clear(h, s->start, nr, false);
-		spin_lock_irqsave(&h->lock, flags);
-	}
-	client = s->client;
-	h->extra_objects -= extra_objects(nr, s->obj_size);
-	h->frees++;
-	client->frees++;
-	__end_use(h, s, clear);
-	__orphan_done(h, client);
+	__spanheap_free_claimed(h, s, &flags);
 	spin_unlock_irqrestore(&h->lock, flags);
 	spanheap_specials_freed(h, &specials);
 	trace_spanheap_free((unsigned long)addr, nr, caller);
@@ -1106,7 +1142,12 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	else
 		done = true;
 	smp_wmb();	/* as in spanheap_publish() */
-	WRITE_ONCE(s->state, state);
+	spin_lock_irqsave(&h->lock, flags);
+	/* It may have become an orphan meanwhile */
+	WRITE_ONCE(s->state, state | inuse_state(s));
+	if (s->client->sweep)
+		__spanheap_busy_back(h, s);
+	spin_unlock_irqrestore(&h->lock, flags);
 	return done;
 }
 
@@ -1177,6 +1218,14 @@ static bool __on_free_list(struct spanheap *h, struct span *s)
 	return false;
 }
 
+/* Under the heap lock, which keeps any client that is seen from being freed */
+static bool is_swept(const struct span *s)
+{
+	struct spanheap_client *c = READ_ONCE(s->client);
+
+	return c && c->sweep;	/* NULL: a cache takes s at the moment */
+}
+
 /* What is wrong with span s, which should start at idx; NULL: nothing */
 static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 				struct span *prev)
@@ -1197,7 +1246,8 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	case SPAN_CACHED:
 		if (s->nr_released || count_released(h, idx, s->nr_pages))
 			return "in-use or cached span with unbacked pages";
-		return NULL;
+		return span_state(s) == SPAN_INUSE && is_swept(s) ?
+		       __spanheap_check_busy(h, s) : NULL;
 	case SPAN_FREE:
 		break;
 	default:
@@ -1232,7 +1282,7 @@ static const char *__check_lists(struct spanheap *h)
 
 struct check_sums {
 	u64 out, released, cached, inuse_spans, ops;
-	u32 nr_free, busy;
+	u32 nr_free, busy, nr_swept;
 };
 
 static void __check_count(struct check_sums *c, const struct span *s)
@@ -1244,6 +1294,7 @@ static void __check_count(struct check_sums *c, const struct span *s)
 		return;
 	case SPAN_INUSE:
 		c->inuse_spans++;
+		c->nr_swept += is_swept(s);
 		break;
 	case SPAN_CACHED:
 		c->cached += s->nr_pages;
@@ -1266,6 +1317,8 @@ static const char *__check_totals(struct spanheap *h, const struct check_sums *c
 		return "released counter differs from the map";
 	if (c->nr_free != h->nr_free)
 		return "free span counter differs from the map";
+	if (c->nr_swept != h->nr_busy)
+		return "spans of swept clients differ from their busy lists";
 	spanheap_cache_sum(h, &sum);
 	if (sum.allocs + sum.frees != c->ops)
 		return NULL;	/* caches were used meanwhile */
@@ -1382,6 +1435,9 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	h->nr_leaves = DIV_ROUND_UP(nr_pages, LEAF_PAGES);
 	mutex_init(&h->clients_lock);
 	INIT_LIST_HEAD(&h->clients);
+	INIT_LIST_HEAD(&h->unswept);
+	INIT_LIST_HEAD(&h->callbacks);
+	init_waitqueue_head(&h->callback_wait);
 	mutex_init(&h->release_lock);
 	spin_lock_init(&h->lock);
 	for (i = 0; i < SMALL_PAGES; i++)

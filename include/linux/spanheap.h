@@ -26,12 +26,35 @@ enum spanheap_verdict {
 /**
  * struct spanheap_client_ops - callbacks of a client that is swept
  * @sweep: says whether the unswept span at addr (nr_pages pages) is still
- *	live. Called once per span and generation, in process context, with no
- *	heap lock held; it may sleep, allocate and free.
+ *	live. Called at most once per span and cycle, in process context, with no
+ *	lock of the heap's held; it may sleep, allocate and free.
  * @collect: asks the client to find out what is live and to begin a new cycle
- *	with spanheap_cycle_begin(). Process context, may sleep.
+ *	with spanheap_cycle_begin(). Process context, may sleep; one call at a time.
  *
  * Both are optional. The priv argument is &spanheap_client_attr.priv.
+ *
+ * A sweep callback runs in anybody's allocation that may block, do I/O and enter
+ * file systems (GFP_KERNEL), as a shrinker runs in anybody's page allocation: do
+ * not allocate so while holding a lock that a sweep callback takes, use GFP_NOFS
+ * or GFP_NOIO. Callbacks of one client run on several CPUs at once, for different
+ * spans. Within a sweep callback allocations grow the heap instead of sweeping.
+ *
+ * A span is allocated for the cycle it is handed out in, and is not swept in it. A
+ * span handed out just before a cycle begins is swept in that one, perhaps before
+ * its owner could note it anywhere: either allocate and note under a lock that is
+ * also held while a cycle begins (not one that @sweep takes), or keep what is not
+ * known to be dead.
+ *
+ * Freeing or resizing a span that is unswept, or about which @sweep is being asked
+ * at the moment, is as valid as ever and wins over the verdict: a freed span is
+ * freed once, and a resized one is kept. @sweep itself may free the span it is
+ * asked about; its verdict is then ignored. It is for the client to see that @sweep
+ * does not look into a span that another of its CPUs frees. A verdict that is no
+ * enum spanheap_verdict is warned about and keeps the span.
+ *
+ * From a sweep callback, spanheap_cycle_begin(), spanheap_sweep_one(),
+ * spanheap_release_memory() and spanheap_client_unregister() are refused with a
+ * warning; from a collect callback, the last two.
  */
 struct spanheap_client_ops {
 	enum spanheap_verdict (*sweep)(void *addr, size_t nr_pages, void *priv);
@@ -148,6 +171,8 @@ struct spanheap_client *spanheap_owner(const void *addr);
 int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp);
 int spanheap_remove_finalizer(void *obj);
 
+void spanheap_cycle_begin(struct spanheap_client *client);
+long spanheap_sweep_one(struct spanheap_client *client);
 void spanheap_release_memory(void);
 void spanheap_get_stats(struct spanheap_stats *stats);
 

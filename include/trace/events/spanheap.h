@@ -89,6 +89,27 @@ TRACE_EVENT(spanheap_release,
 		  __entry->nr_spans)
 );
 
+TRACE_EVENT(spanheap_sweep,
+	TP_PROTO(unsigned long addr, unsigned long nr_pages, int verdict,
+		 unsigned long freed),
+	TP_ARGS(addr, nr_pages, verdict, freed),
+	TP_STRUCT__entry(
+		__field(unsigned long, addr)
+		__field(unsigned long, nr_pages)
+		__field(int, verdict)
+		__field(unsigned long, freed)
+	),
+	TP_fast_assign(
+		__entry->addr = addr;
+		__entry->nr_pages = nr_pages;
+		__entry->verdict = verdict;
+		__entry->freed = freed;
+	),
+	TP_printk("addr=%p nr_pages=%lu verdict=%d freed=%lu",
+		  (void *)__entry->addr, __entry->nr_pages, __entry->verdict,
+		  __entry->freed)
+);
+
 #endif /* _TRACE_SPANHEAP_H */
 
 #include <trace/define_trace.h>

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Generations, sweeping, reclaim before growth, forced collections.
+ *
+ * A client with a sweep callback learns late what is dead: it marks what is live
+ * and begins a cycle, and from then on its unswept spans are asked about one by
+ * one, by allocations that would otherwise grow the heap, by the scavenger thread
+ * and by the client itself. Everything a sweeper needs is under the heap lock but
+ * the callback, which runs without any lock. Descends from the sweeper of the Go
+ * 1.3 runtime (mheap.c, mgc0.c).
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <trace/events/spanheap.h>
+
+#include "spanheap_internal.h"
+
+/* ---- busy lists ---- */
+
+static u32 busy_index(const struct span *s)
+{
+	return min(s->nr_pages, SMALL_PAGES);
+}
+
+static bool unswept(const struct client_sweep *sw, const struct span *s)
+{
+	return s->sweepgen == sw->gen - 2;
+}
+
+static void __fewer_unswept(struct client_sweep *sw)
+{
+	if (!--sw->nr_unswept)
+		list_del_init(&sw->node);
+}
+
+/* s comes into use: a span allocated during a cycle is not swept in it */
+void __spanheap_busy_add(struct spanheap *h, struct span *s)
+{
+	struct client_sweep *sw = s->client->sweep;
+
+	lockdep_assert_held(&h->lock);
+	s->sweepgen = sw->gen;
+	list_add_tail(&s->list, &sw->busy[busy_index(s)]);
+	sw->nr_busy++;
+	h->nr_busy++;
+	h->seq++;
+}
+
+/*
+ * s, in use until now, is another's to free or to resize. A sweeper whose
+ * callback is being asked about it sees by the generation that it has lost it.
+ */
+void __spanheap_busy_del(struct spanheap *h, struct span *s)
+{
+	struct client_sweep *sw = s->client->sweep;
+
+	lockdep_assert_held(&h->lock);
+	list_del(&s->list);
+	sw->nr_busy--;
+	h->nr_busy--;
+	h->seq++;
+	if (unswept(sw, s))
+		__fewer_unswept(sw);
+	else
+		s->sweepgen = sw->gen;
+}
+
+/* A resize is over. If s was unswept, or a cycle has begun meanwhile, it still is. */
+void __spanheap_busy_back(struct spanheap *h, struct span *s)
+{
+	struct spanheap_client *c = s->client;
+	struct client_sweep *sw = c->sweep;
+	u32 gen = s->sweepgen;
+
+	__spanheap_busy_add(h, s);
+	if (gen == sw->gen)
+		return;
+	s->sweepgen = sw->gen - 2;
+	list_move(&s->list, &sw->busy[busy_index(s)]);
+	__set_bit(busy_index(s), sw->todo);
+	if (!sw->nr_unswept++ && !c->gone)
+		list_add_tail(&sw->node, &h->unswept);
+}
+
+/* What is wrong with s, in use by a swept client; NULL: nothing */
+const char *__spanheap_check_busy(struct spanheap *h, struct span *s)
+{
+	struct client_sweep *sw;
+	struct list_head *head;
+
+	lockdep_assert_held(&h->lock);
+	if (!(READ_ONCE(s->state) & SPAN_SLOW))
+		return "span of a swept client that a cache would take";
+	sw = s->client->sweep;
+	head = &sw->busy[busy_index(s)];
+	if (s->list.next->prev != &s->list || s->list.prev->next != &s->list)
+		return "in-use span not on its busy list";
+	if (sw->gen - s->sweepgen > 2)
+		return "impossible generation";
+	if (!unswept(sw, s))
+		return NULL;
+	if (!test_bit(busy_index(s), sw->todo))
+		return "unswept span on a list known as swept";
+	if (!s->client->gone && list_empty(&sw->node))
+		return "unswept span of a client known as swept";
+	if (s->list.prev != head && !unswept(sw, list_prev_entry(s, list)))
+		return "unswept span behind a swept one";
+	return NULL;
+}
+
+int spanheap_sweep_init(struct spanheap_client *c)
+{
+	struct client_sweep *sw;
+	u32 i;
+
+	if (!c->ops || !c->ops->sweep)
+		return 0;
+	sw = kvzalloc(sizeof(*sw), GFP_KERNEL);
+	if (!sw)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&sw->node);
+	for (i = 0; i <= SMALL_PAGES; i++)
+		INIT_LIST_HEAD(&sw->busy[i]);
+	sw->client = c;
+	c->sweep = sw;
+	return 0;
+}
+
+void spanheap_sweep_exit(struct spanheap_client *c)
+{
+	WARN_ON_ONCE(c->sweep && c->sweep->nr_busy);
+	kvfree(c->sweep);
+}
+
+/* ---- who is in a client's callbacks ---- */
+
+static bool __client_get(struct spanheap_client *c)
+{
+	lockdep_assert_held(&c->heap->lock);
+	if (c->gone)
+		return false;
+	c->users++;
+	return true;
+}
+
+/* The client is not freed before spanheap_client_put(); false: it is going */
+static bool client_get(struct spanheap_client *c)
+{
+	unsigned long flags;
+	bool got;
+
+	spin_lock_irqsave(&c->heap->lock, flags);
+	got = __client_get(c);
+	spin_unlock_irqrestore(&c->heap->lock, flags);
+	return got;
+}
+
+static void client_put(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+	unsigned long flags;
+
+	spin_lock_irqsave(&h->lock, flags);
+	c->users--;		/* and c may be gone */
+	spin_unlock_irqrestore(&h->lock, flags);
+	wake_up_all(&h->callback_wait);
+}
+
+/* From here on nobody but its owner works with c, and no callback of it runs */
+void spanheap_client_quiesce(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+
+	spin_lock_irq(&h->lock);
+	c->gone = true;
+	if (c->sweep)
+		list_del_init(&c->sweep->node);
+	spin_unlock_irq(&h->lock);
+	wait_event(h->callback_wait, !READ_ONCE(c->users));
+}
+
+/* Does this task run a callback (or, sweep_only, a sweep callback) of any client? */
+bool spanheap_in_callback(struct spanheap *h, bool sweep_only)
+{
+	struct callback *cb;
+	unsigned long flags;
+	bool found = false;
+
+	spin_lock_irqsave(&h->lock, flags);
+	list_for_each_entry(cb, &h->callbacks, list)
+		if (cb->task == current && (cb->sweep || !sweep_only)) {
+			found = true;
+			break;
+		}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return found;
+}
+
+/* ---- sweeping ---- */
+
+/* An unswept span of lo to hi pages (SMALL_PAGES: or more) becomes the caller's to sweep */
+static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
+				    u32 lo, u32 hi)
+{
+	struct span *s;
+	u32 i;
+
+	lockdep_assert_held(&h->lock);
+	for (i = lo; (i = find_next_bit(sw->todo, hi + 1, i)) <= hi;) {
+		s = list_first_entry_or_null(&sw->busy[i], struct span, list);
+		if (s && unswept(sw, s)) {
+			/* under the lock: nobody else saw it unswept */
+			s->sweepgen = sw->gen - 1;
+			list_move_tail(&s->list, &sw->busy[i]);
+			__fewer_unswept(sw);
+			h->seq++;
+			return s;
+		}
+		__clear_bit(i, sw->todo);
+	}
+	return NULL;
+}
+
+/* The span at addr, if it is still the one that was claimed in generation gen */
+static struct span *__still_swept(struct spanheap *h, struct spanheap_client *c,
+				  void *addr, u32 gen)
+{
+	struct span *s = spanheap_span_at(h, addr);
+
+	return s && span_addr(h, s) == addr && span_state(s) == SPAN_INUSE &&
+	       s->client == c && s->sweepgen == gen ? s : NULL;
+}
+
+static enum spanheap_verdict ask(struct spanheap_client *c, void *addr, u32 nr)
+{
+	enum spanheap_verdict verdict = c->ops->sweep(addr, nr, c->priv);
+
+	if (WARN_ONCE(verdict != SPANHEAP_KEEP && verdict != SPANHEAP_FREE,
+		      "spanheap: sweep callback %ps returned %d\n", c->ops->sweep,
+		      verdict))
+		return SPANHEAP_KEEP;
+	return verdict;
+}
+
+/*
+ * s is dead: claim it, with what is attached to it. NULL: it is another's by now,
+ * or has finalizers, which are queued, and is kept until the next sweep of it.
+ */
+static struct span *__claim_dead(struct spanheap *h, struct spanheap_client *c,
+				 struct span *s, struct rb_root *specials,
+				 unsigned long *flags)
+{
+	void *addr = span_addr(h, s);
+	spanheap_finalizer_t fn;
+	struct special key = {};
+	u32 gen = s->sweepgen;
+	bool kept = false;
+
+	while (__spanheap_specials_sweep(h, s, &key, &kept)) {
+		spin_unlock_irqrestore(&h->lock, *flags);
+		cond_resched();
+		spin_lock_irqsave(&h->lock, *flags);
+		s = __still_swept(h, c, addr, gen);
+		if (!s)
+			return NULL;
+	}
+	if (kept || !spanheap_specials_claim(h, s, specials, &fn)) {
+		s->sweepgen = c->sweep->gen;
+		return NULL;
+	}
+	__spanheap_busy_del(h, s);
+	return s;
+}
+
+/*
+ * Sweep one unswept span of lo to hi pages (SMALL_PAGES: or more). Returns the
+ * pages that came free, or -1: there is no such span.
+ */
+long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
+{
+	struct callback cb = { .task = current, .sweep = true };
+	struct client_sweep *sw = c->sweep;
+	struct spanheap *h = c->heap;
+	struct rb_root specials = RB_ROOT;
+	enum spanheap_verdict verdict;
+	unsigned long flags;
+	u32 nr, freed = 0, gen;
+	struct span *s;
+	void *addr;
+
+	spin_lock_irqsave(&h->lock, flags);
+	s = c->gone ? NULL : __claim_unswept(h, sw, lo, hi);
+	if (!s) {
+		spin_unlock_irqrestore(&h->lock, flags);
+		return -1;
+	}
+	c->users++;
+	sw->running++;
+	list_add(&cb.list, &h->callbacks);
+	gen = s->sweepgen;
+	addr = span_addr(h, s);
+	nr = s->nr_pages;
+	spin_unlock_irqrestore(&h->lock, flags);
+
+	verdict = ask(c, addr, nr);
+
+	spin_lock_irqsave(&h->lock, flags);
+	s = __still_swept(h, c, addr, gen);
+	if (s && verdict == SPANHEAP_KEEP)
+		s->sweepgen = sw->gen;
+	else if (s)
+		s = __claim_dead(h, c, s, &specials, &flags);
+	if (s && verdict == SPANHEAP_FREE) {
+		freed = s->nr_pages;
+		__spanheap_free_claimed(h, s, &flags);
+	}
+	list_del(&cb.list);
+	sw->running--;
+	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_specials_freed(h, &specials);
+	client_put(c);
+	trace_spanheap_sweep((unsigned long)addr, nr, verdict, freed);
+	return freed;
+}
+
+/* A client with unswept spans, to be let go with client_put(), or NULL */
+static struct spanheap_client *unswept_client(struct spanheap *h)
+{
+	struct spanheap_client *c = NULL;
+	struct client_sweep *sw;
+	unsigned long flags;
+
+	spin_lock_irqsave(&h->lock, flags);
+	sw = list_first_entry_or_null(&h->unswept, struct client_sweep, node);
+	if (sw && __client_get(sw->client))
+		c = sw->client;
+	spin_unlock_irqrestore(&h->lock, flags);
+	return c;
+}
+
+/* Sweep up to max_spans spans of any client; returns how many were there */
+u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans)
+{
+	struct spanheap_client *c;
+	u64 n = 0;
+
+	while (n < max_spans && (c = unswept_client(h))) {
+		while (n < max_spans && spanheap_sweep(c, 1, SMALL_PAGES) >= 0) {
+			n++;
+			cond_resched();
+		}
+		client_put(c);
+	}
+	return n;
+}
+
+/* ---- cycles ---- */
+
+/* False: something is left of the old cycle */
+static bool __begin(struct spanheap_client *c)
+{
+	struct client_sweep *sw = c->sweep;
+	struct spanheap *h = c->heap;
+
+	lockdep_assert_held(&h->lock);
+	c->last_cycle = h->clock();
+	if (!sw || c->gone)
+		return true;
+	if (sw->nr_unswept || sw->running)
+		return false;
+	sw->gen += 2;	/* every span on a list was swept, and is unswept now */
+	sw->nr_unswept = sw->nr_busy;
+	bitmap_fill(sw->todo, SMALL_PAGES + 1);
+	if (sw->nr_unswept)
+		list_add_tail(&sw->node, &h->unswept);
+	h->seq++;
+	return true;
+}
+
+void spanheap_cycle(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+	unsigned long flags;
+	bool begun;
+
+	if (WARN_ONCE(spanheap_in_callback(h, true),
+		      "spanheap: cycle begun from within a sweep callback\n"))
+		return;
+	mutex_lock(&c->cycle_lock);
+	do {
+		if (c->sweep) {
+			while (spanheap_sweep(c, 1, SMALL_PAGES) >= 0)
+				cond_resched();
+			wait_event(h->callback_wait, !READ_ONCE(c->sweep->running));
+		}
+		spin_lock_irqsave(&h->lock, flags);
+		begun = __begin(c);
+		spin_unlock_irqrestore(&h->lock, flags);
+	} while (!begun);
+	mutex_unlock(&c->cycle_lock);
+	spanheap_scav_wake(h);
+}
+
+/* ---- reclaim before growth ---- */
+
+/*
+ * May an allocation sweep? Callbacks are written like shrinkers that need both
+ * I/O and file systems, and what reclaims memory must not wait for them.
+ */
+bool spanheap_may_reclaim(gfp_t gfp)
+{
+	const gfp_t need = __GFP_DIRECT_RECLAIM | __GFP_IO | __GFP_FS;
+
+	return (current_gfp_context(gfp) & need) == need &&
+	       !(current->flags & PF_MEMALLOC);
+}
+
+/* Spans that are long enough alone, then longer ones, then shorter ones */
+static u64 reclaim_from(struct spanheap_client *c, u64 nr)
+{
+	u32 first = min_t(u64, nr, SMALL_PAGES);
+	u64 freed = 0;
+	long n;
+
+	while (freed < nr && (n = spanheap_sweep(c, first, SMALL_PAGES)) >= 0)
+		freed += n;
+	while (freed < nr && (n = spanheap_sweep(c, 1, first - 1)) >= 0)
+		freed += n;
+	return freed;
+}
+
+/*
+ * Sweep until nr pages came free or nothing is left unswept, the allocating
+ * client first. Returns the pages that came free; 0: grow. Not from a sweep
+ * callback, whose recursion would know no end.
+ */
+u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr)
+{
+	struct spanheap_client *c;
+	u64 freed = 0;
+
+	if (spanheap_in_callback(h, true))
+		return 0;
+	if (client->sweep)
+		freed = reclaim_from(client, nr);
+	while (freed < nr && (c = unswept_client(h))) {
+		freed += reclaim_from(c, nr - freed);
+		client_put(c);
+	}
+	return freed;
+}
+
+/* ---- forced collection ---- */
+
+static bool due(struct spanheap_client *c, unsigned long min_age)
+{
+	return c->ops && c->ops->collect &&
+	       !(min_age && time_before(c->heap->clock(),
+					READ_ONCE(c->last_cycle) + min_age));
+}
+
+/* The next client after prev that is due. prev, which is let go, holds its place. */
+static struct spanheap_client *next_due(struct spanheap *h, struct spanheap_client *prev,
+					unsigned long min_age)
+{
+	struct spanheap_client *c, *found = NULL;
+
+	mutex_lock(&h->clients_lock);
+	c = list_prepare_entry(prev, &h->clients, list);
+	list_for_each_entry_continue(c, &h->clients, list)
+		if (due(c, min_age) && client_get(c)) {
+			found = c;
+			break;
+		}
+	mutex_unlock(&h->clients_lock);
+	if (prev)
+		client_put(prev);
+	return found;
+}
+
+/*
+ * Ask the clients whose last cycle began min_age ticks ago or earlier to find out
+ * what is live. The callback may register clients, allocate and begin cycles.
+ */
+void spanheap_collect(struct spanheap *h, unsigned long min_age)
+{
+	struct callback cb = { .task = current };
+	struct spanheap_client *c = NULL;
+
+	while ((c = next_due(h, c, min_age))) {
+		mutex_lock(&c->collect_lock);
+		spin_lock_irq(&h->lock);
+		c->last_cycle = h->clock();
+		list_add(&cb.list, &h->callbacks);
+		spin_unlock_irq(&h->lock);
+
+		c->ops->collect(c->priv);
+
+		spin_lock_irq(&h->lock);
+		list_del(&cb.list);
+		spin_unlock_irq(&h->lock);
+		mutex_unlock(&c->collect_lock);
+	}
+}
