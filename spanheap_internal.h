@@ -87,6 +87,15 @@ enum span_state {
 /* With SPAN_INUSE: a free must take the heap lock, for there is more to do */
 #define SPAN_SLOW	0x100u
 
+/* Is a sweep callback running for the span? Until it is back the record and its
+ * pages stay, even if the owner frees it.
+ */
+enum span_asked {
+	ASKED_NOT,
+	ASKED,
+	ASKED_FREED,		/* TAKEN; who asked frees it */
+};
+
 /* One run of pages. Fields are written by the owner of a TAKEN, CACHED or
  * RELEASING span, or under the heap lock; the first group is read without either
  * by look-ups.
@@ -101,6 +110,7 @@ struct span {
 
 	u32 nr_released;		/* FREE, TAKEN: pages without memory */
 	bool needzero;			/* backed pages may hold old data */
+	u8 asked;			/* of a swept client: enum span_asked */
 	union {
 		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
 		u32 sweepgen;		/* INUSE, of a swept client */
@@ -191,7 +201,7 @@ struct client_counts {
 /*
  * The in-use spans of a client with a sweep callback; heap lock.
  *
- * A span's sweepgen is gen - 2: unswept; gen - 1: a callback is asked about it;
+ * A span's sweepgen is gen - 2: unswept; gen - 1: being swept, the verdict counts;
  * gen: swept, or allocated in this cycle. Unswept spans are at the front of their
  * list, so an unswept span of a size is the first of its list or there is none.
  * A span that is being resized is on no list.
@@ -527,6 +537,7 @@ int spanheap_sweep_init(struct spanheap_client *c);
 void spanheap_sweep_exit(struct spanheap_client *c);
 void __spanheap_busy_add(struct spanheap *h, struct span *s);
 void __spanheap_busy_del(struct spanheap *h, struct span *s);
+bool __spanheap_free_later(struct spanheap *h, struct span *s);
 void __spanheap_busy_back(struct spanheap *h, struct span *s);
 const char *__spanheap_check_busy(struct spanheap *h, struct span *s);
 void spanheap_client_quiesce(struct spanheap_client *c);

@@ -956,7 +956,8 @@ void spanheap_span_free(struct spanheap *h, const void *addr, unsigned long call
 		return;
 	}
 	nr = s->nr_pages;
-	__spanheap_free_claimed(h, s, &flags);
+	if (!s->client->sweep || !__spanheap_free_later(h, s))
+		__spanheap_free_claimed(h, s, &flags);
 	spin_unlock_irqrestore(&h->lock, flags);
 	spanheap_specials_freed(h, &specials);
 	trace_spanheap_free((unsigned long)addr, nr, caller);

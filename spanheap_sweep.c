@@ -43,6 +43,7 @@ void __spanheap_busy_add(struct spanheap *h, struct span *s)
 
 	lockdep_assert_held(&h->lock);
 	s->sweepgen = sw->gen;
+	s->asked = ASKED_NOT;
 	list_add_tail(&s->list, &sw->busy[busy_index(s)]);
 	sw->nr_busy++;
 	h->nr_busy++;
@@ -68,14 +69,30 @@ void __spanheap_busy_del(struct spanheap *h, struct span *s)
 		s->sweepgen = sw->gen;
 }
 
+/*
+ * The owner frees s, which is claimed. If a callback is running for it, its sweeper
+ * completes that, so that the callback is never about memory that is somebody
+ * else's by now.
+ */
+bool __spanheap_free_later(struct spanheap *h, struct span *s)
+{
+	lockdep_assert_held(&h->lock);
+	if (s->asked == ASKED_NOT)
+		return false;
+	s->asked = ASKED_FREED;
+	return true;
+}
+
 /* A resize is over. If s was unswept, or a cycle has begun meanwhile, it still is. */
 void __spanheap_busy_back(struct spanheap *h, struct span *s)
 {
 	struct spanheap_client *c = s->client;
 	struct client_sweep *sw = c->sweep;
 	u32 gen = s->sweepgen;
+	u8 asked = s->asked;
 
 	__spanheap_busy_add(h, s);
+	s->asked = asked;
 	if (gen == sw->gen)
 		return;
 	s->sweepgen = sw->gen - 2;
@@ -214,6 +231,7 @@ static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
 		if (s && unswept(sw, s)) {
 			/* under the lock: nobody else saw it unswept */
 			s->sweepgen = sw->gen - 1;
+			s->asked = ASKED;
 			list_move_tail(&s->list, &sw->busy[i]);
 			__fewer_unswept(sw);
 			h->seq++;
@@ -222,16 +240,6 @@ static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
 		__clear_bit(i, sw->todo);
 	}
 	return NULL;
-}
-
-/* The span at addr, if it is still the one that was claimed in generation gen */
-static struct span *__still_swept(struct spanheap *h, struct spanheap_client *c,
-				  void *addr, u32 gen)
-{
-	struct span *s = spanheap_span_at(h, addr);
-
-	return s && span_addr(h, s) == addr && span_state(s) == SPAN_INUSE &&
-	       s->client == c && s->sweepgen == gen ? s : NULL;
 }
 
 static enum spanheap_verdict ask(struct spanheap_client *c, void *addr, u32 nr)
@@ -245,34 +253,34 @@ static enum spanheap_verdict ask(struct spanheap_client *c, void *addr, u32 nr)
 	return verdict;
 }
 
-/*
- * s is dead: claim it, with what is attached to it. NULL: it is another's by now,
- * or has finalizers, which are queued, and is kept until the next sweep of it.
- */
-static struct span *__claim_dead(struct spanheap *h, struct spanheap_client *c,
-				 struct span *s, struct rb_root *specials,
-				 unsigned long *flags)
+/* Was s neither freed nor resized since it was claimed? */
+static bool still_swept(const struct client_sweep *sw, const struct span *s)
 {
-	void *addr = span_addr(h, s);
+	return span_state(s) == SPAN_INUSE && s->sweepgen == sw->gen - 1;
+}
+
+/*
+ * The verdict is that s is dead: claim it, with what is attached to it. False: it
+ * has finalizers, which are queued now, and is kept until the next sweep of it.
+ */
+static bool __claim_dead(struct spanheap *h, struct client_sweep *sw, struct span *s,
+			 struct rb_root *specials, unsigned long *flags)
+{
 	spanheap_finalizer_t fn;
 	struct special key = {};
-	u32 gen = s->sweepgen;
 	bool kept = false;
 
 	while (__spanheap_specials_sweep(h, s, &key, &kept)) {
 		spin_unlock_irqrestore(&h->lock, *flags);
 		cond_resched();
 		spin_lock_irqsave(&h->lock, *flags);
-		s = __still_swept(h, c, addr, gen);
-		if (!s)
-			return NULL;
+		if (!still_swept(sw, s))
+			return false;
 	}
-	if (kept || !spanheap_specials_claim(h, s, specials, &fn)) {
-		s->sweepgen = c->sweep->gen;
-		return NULL;
-	}
+	if (kept || !spanheap_specials_claim(h, s, specials, &fn))
+		return false;
 	__spanheap_busy_del(h, s);
-	return s;
+	return true;
 }
 
 /*
@@ -283,11 +291,11 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 {
 	struct callback cb = { .task = current, .sweep = true };
 	struct client_sweep *sw = c->sweep;
-	struct spanheap *h = c->heap;
 	struct rb_root specials = RB_ROOT;
+	struct spanheap *h = c->heap;
 	enum spanheap_verdict verdict;
 	unsigned long flags;
-	u32 nr, freed = 0, gen;
+	u32 nr, freed = 0;
 	struct span *s;
 	void *addr;
 
@@ -300,7 +308,6 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	c->users++;
 	sw->running++;
 	list_add(&cb.list, &h->callbacks);
-	gen = s->sweepgen;
 	addr = span_addr(h, s);
 	nr = s->nr_pages;
 	spin_unlock_irqrestore(&h->lock, flags);
@@ -308,15 +315,16 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	verdict = ask(c, addr, nr);
 
 	spin_lock_irqsave(&h->lock, flags);
-	s = __still_swept(h, c, addr, gen);
-	if (s && verdict == SPANHEAP_KEEP)
-		s->sweepgen = sw->gen;
-	else if (s)
-		s = __claim_dead(h, c, s, &specials, &flags);
-	if (s && verdict == SPANHEAP_FREE) {
+	if (verdict == SPANHEAP_FREE && still_swept(sw, s) &&
+	    __claim_dead(h, sw, s, &specials, &flags))
 		freed = s->nr_pages;
+	else if (still_swept(sw, s))
+		s->sweepgen = sw->gen;
+	h->seq++;
+	if (freed || s->asked == ASKED_FREED)
 		__spanheap_free_claimed(h, s, &flags);
-	}
+	else
+		s->asked = ASKED_NOT;
 	list_del(&cb.list);
 	sw->running--;
 	spin_unlock_irqrestore(&h->lock, flags);
