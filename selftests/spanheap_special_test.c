@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Finalizers from a client module: "run" names a case; the module loads if it
+ * passed, except where the case is in unloading it.
+ */
+#define pr_fmt(fmt) "spanheap_special_test: " fmt
+
+#include <linux/delay.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/preempt.h>
+#include <linux/random.h>
+#include <linux/rwsem.h>
+#include <linux/spanheap.h>
+
+static char *run = "context";
+module_param(run, charp, 0444);
+MODULE_PARM_DESC(run, "name of the case");
+static unsigned int seconds = 10;
+module_param(seconds, uint, 0444);
+MODULE_PARM_DESC(seconds, "how long the chaos case runs");
+
+static struct spanheap_client *client;
+
+#define EXPECT(cond) do {						\
+	if (!(cond)) {							\
+		pr_err("%s:%d: not true: %s\n", run, __LINE__, #cond);	\
+		return -EINVAL;						\
+	}								\
+} while (0)
+
+static u64 stat_invalid(void)
+{
+	struct spanheap_stats st;
+
+	spanheap_get_stats(&st);
+	return st.invalid_frees;
+}
+
+/* ---- what is live: the spans in the table, and nothing else ---- */
+
+#define SLOTS	64u
+
+static void *slot[SLOTS];
+
+static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
+{
+	unsigned int i;
+
+	for (i = 0; i < SLOTS; i++)
+		if (READ_ONCE(slot[i]) == addr)
+			return SPANHEAP_KEEP;
+	return SPANHEAP_FREE;
+}
+
+static const struct spanheap_client_ops ops = { .sweep = sweep };
+
+/* One whole generation; returns the pages that came free */
+static long cycle(struct spanheap_client *c)
+{
+	long n, freed = 0;
+
+	spanheap_cycle_begin(c);
+	while ((n = spanheap_sweep_one(c)) >= 0)
+		freed += n;
+	return freed;
+}
+
+/* What a finalizer saw */
+static struct {
+	unsigned int runs;
+	bool bad_context;
+	void *obj;
+	int err;
+	bool again;
+	unsigned int sleep_ms;
+	void *other;		/* a span to free */
+	bool heap_failed;
+} seen;
+
+static noinline void test_finalizer(void *obj, void *arg)
+{
+	void *p;
+
+	if (!in_task() || irqs_disabled() || !preemptible() || arg != &seen)
+		seen.bad_context = true;
+	might_sleep();
+	msleep(seen.sleep_ms);
+	/* The object is still there, and the heap works from here */
+	memset(obj, 0x66, PAGE_SIZE);
+	p = spanheap_alloc(client, 40, GFP_KERNEL);
+	seen.heap_failed = !p || !spanheap_resize(p, 50, GFP_KERNEL);
+	spanheap_free(p);
+	spanheap_free(seen.other);
+	seen.other = NULL;
+	seen.obj = obj;
+	if (seen.again)
+		seen.err = spanheap_add_finalizer(obj, test_finalizer, arg, GFP_KERNEL);
+	seen.again = false;
+	WRITE_ONCE(seen.runs, seen.runs + 1);
+}
+
+/* Until the finalizer has run n times, or 5 s */
+static bool ran(unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < 500 && READ_ONCE(seen.runs) < n; i++)
+		msleep(10);
+	msleep(20);	/* and is off the object */
+	return READ_ONCE(seen.runs) == n;
+}
+
+/* Process context, no lock, the heap in working order; freed by the sweep after */
+static int test_context(void)
+{
+	void *p = spanheap_alloc(client, 2, GFP_KERNEL);
+
+	seen.other = spanheap_alloc(client, 5, GFP_KERNEL);
+	slot[0] = seen.other;
+	EXPECT(p && seen.other);
+	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
+	EXPECT(!cycle(client));
+	EXPECT(spanheap_base(p) == p);
+	EXPECT(ran(1) && seen.obj == p && !seen.bad_context && !seen.heap_failed);
+	slot[0] = NULL;
+	EXPECT(spanheap_base(p) == p);
+	EXPECT(cycle(client) == 2);
+	EXPECT(!spanheap_base(p));
+	EXPECT(seen.runs == 1);
+	return 0;
+}
+
+/* What is live is not finalized; what adds itself again runs again */
+static int test_again(void)
+{
+	void *p = spanheap_alloc(client, 1, GFP_KERNEL);
+
+	EXPECT(p);
+	slot[0] = p;
+	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
+	EXPECT(!cycle(client));
+	msleep(50);
+	EXPECT(!seen.runs);
+	slot[0] = NULL;
+	seen.again = true;
+	EXPECT(!cycle(client) && ran(1) && !seen.err);
+	EXPECT(!cycle(client) && ran(2));
+	EXPECT(cycle(client) == 1 && !spanheap_base(p));
+	return 0;
+}
+
+/* The object is kept as long as its finalizer has yet to run, however many sweeps */
+static int test_slow(void)
+{
+	void *p = spanheap_alloc(client, 1, GFP_KERNEL);
+	int i;
+
+	EXPECT(p);
+	seen.sleep_ms = 300;
+	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
+	for (i = 0; i < 5; i++)
+		EXPECT(!cycle(client));
+	EXPECT(spanheap_base(p) == p && !seen.runs);
+	EXPECT(spanheap_remove_finalizer(p) == -ENOENT);
+	EXPECT(ran(1));
+	EXPECT(cycle(client) == 1);
+	return 0;
+}
+
+static noinline void bad_free(void *p)
+{
+	spanheap_free(p);
+	barrier();	/* no tail call: this is the call site */
+}
+
+/* An explicit free is refused, as long as there is a finalizer */
+static int test_refused(void)
+{
+	void *p = spanheap_alloc(client, 3, GFP_KERNEL);
+	u64 invalid = stat_invalid();
+
+	EXPECT(p);
+	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
+	bad_free(p);
+	bad_free(p);
+	EXPECT(stat_invalid() == invalid + 2);
+	EXPECT(spanheap_nr_pages(p) == 3 && spanheap_owner(p) == client);
+	EXPECT(!spanheap_remove_finalizer(p));
+	spanheap_free(p);
+	EXPECT(!spanheap_nr_pages(p));
+	EXPECT(stat_invalid() == invalid + 2);
+	return 0;
+}
+
+static int test_badinput(void)
+{
+	u8 *p = spanheap_alloc(client, 4, GFP_KERNEL);
+	u8 *o = spanheap_alloc_objects(client, 1, 1000, GFP_KERNEL);
+	int local;
+
+	EXPECT(p && o);
+	EXPECT(spanheap_add_finalizer(NULL, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_add_finalizer(&local, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_add_finalizer(p + 1, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_add_finalizer(p + PAGE_SIZE, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_add_finalizer(o + 4000, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_add_finalizer(p, NULL, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_remove_finalizer(p) == -ENOENT);
+	EXPECT(spanheap_remove_finalizer(NULL) == -ENOENT);
+	EXPECT(spanheap_remove_finalizer(&local) == -ENOENT);
+	EXPECT(!spanheap_add_finalizer(o + 3000, test_finalizer, &seen, GFP_ATOMIC));
+	EXPECT(spanheap_add_finalizer(o + 3000, test_finalizer, &seen, GFP_KERNEL) == -EEXIST);
+	EXPECT(!spanheap_remove_finalizer(o + 3000));
+	EXPECT(spanheap_remove_finalizer(o + 3000) == -ENOENT);
+	spanheap_free(o);
+	spanheap_free(p);
+	EXPECT(spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	return 0;
+}
+
+/* Unloading with a finalizer queued, which takes a second: in test_exit() */
+static int test_unload(void)
+{
+	void *p = spanheap_alloc(client, 1, GFP_KERNEL);
+
+	EXPECT(p);
+	seen.sleep_ms = 1000;
+	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
+	EXPECT(!cycle(client) && !seen.runs);
+	return 0;
+}
+
+/* A client that goes with a finalizer that no sweep has found */
+static int test_leave(void)
+{
+	const struct spanheap_client_attr attr = { .name = "leaver", .ops = &ops };
+	struct spanheap_client *c = spanheap_client_register(&attr);
+	void *p;
+
+	EXPECT(!IS_ERR(c));
+	p = spanheap_alloc(c, 1, GFP_KERNEL);
+	EXPECT(p && !spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
+	spanheap_client_unregister(c);
+	EXPECT(spanheap_remove_finalizer(p) == -ENOENT);
+	spanheap_free(p);
+	EXPECT(!spanheap_base(p) && !seen.runs);
+	return 0;
+}
+
+/* ---- everything at once ---- */
+
+#define CHAOS_THREADS	4
+
+static atomic_t added, removed, finalized, cycles, errors;
+static DECLARE_RWSEM(publish);	/* no cycle begins between an allocation and its slot */
+
+static void chaos_finalizer(void *obj, void *arg)
+{
+	atomic_inc(&finalized);
+	if (spanheap_base(obj) != (void *)((unsigned long)obj & PAGE_MASK))
+		atomic_inc(&errors);
+	if (get_random_u32() % 8 == 0) {
+		spanheap_free(spanheap_alloc(client, 1 + get_random_u32() % 20, GFP_KERNEL));
+		cond_resched();
+	}
+	if (get_random_u32() % 8 == 0 &&
+	    !spanheap_add_finalizer(obj, chaos_finalizer, NULL, GFP_KERNEL))
+		atomic_inc(&added);
+}
+
+/* Anything in the table may be freed or swept by others at any moment */
+static void chaos_step(void)
+{
+	void **at = &slot[get_random_u32() % SLOTS];
+	u8 *p = READ_ONCE(*at), *q;
+	unsigned int off = get_random_u32() % 4 * 1024;
+
+	switch (get_random_u32() % 16) {
+	case 0:
+	case 1:
+	case 2:		/* the old one is garbage now */
+		down_read(&publish);
+		q = get_random_u32() % 2 ?
+			spanheap_alloc(client, 1 + get_random_u32() % 20, GFP_KERNEL) :
+			spanheap_alloc_objects(client, 1, 1024, GFP_KERNEL);
+		xchg(at, q);
+		up_read(&publish);
+		break;
+	case 3:
+		p = xchg(at, NULL);
+		if (p && !spanheap_remove_finalizer(p))
+			atomic_inc(&removed);
+		spanheap_free(p);	/* refused, if there are others */
+		break;
+	case 4:
+		if (p)
+			spanheap_resize(p, 1 + get_random_u32() % 20, GFP_KERNEL);
+		break;
+	case 5:
+		if (get_random_u32() % 16) {
+			spanheap_sweep_one(client);
+			break;
+		}
+		down_write(&publish);
+		spanheap_cycle_begin(client);
+		up_write(&publish);
+		atomic_inc(&cycles);
+		break;
+	case 6 ... 11:
+		if (p && !spanheap_add_finalizer(p + off, chaos_finalizer, NULL, GFP_KERNEL))
+			atomic_inc(&added);
+		break;
+	default:
+		if (p && !spanheap_remove_finalizer(p + off))
+			atomic_inc(&removed);
+	}
+}
+
+/* A client that comes, leaves its garbage to be swept, and goes */
+static enum spanheap_verdict sweep_all(void *addr, size_t nr_pages, void *priv)
+{
+	return SPANHEAP_FREE;
+}
+
+static void churn_step(void)
+{
+	static const struct spanheap_client_ops all = { .sweep = sweep_all };
+	const struct spanheap_client_attr attr = { .name = "churn", .ops = &all };
+	struct spanheap_client *c = spanheap_client_register(&attr);
+	unsigned int i, left;
+	void *p[8];
+
+	if (IS_ERR(c)) {
+		atomic_inc(&errors);
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = spanheap_alloc(c, 1 + i, GFP_KERNEL);
+		if (p[i] && !spanheap_add_finalizer(p[i], chaos_finalizer, NULL, GFP_KERNEL))
+			atomic_inc(&added);
+	}
+	do {
+		cycle(c);
+		for (i = 0, left = 0; i < ARRAY_SIZE(p); i++)
+			left += p[i] && spanheap_owner(p[i]) == c;
+		cond_resched();
+	} while (left);
+	spanheap_client_unregister(c);
+}
+
+static int chaos_thread(void *data)
+{
+	unsigned long end = jiffies + seconds * HZ, ops = 0;
+
+	while (time_before(jiffies, end)) {
+		if (!data && ops % 256 == 0)
+			churn_step();
+		chaos_step();
+		ops++;
+		cond_resched();
+	}
+	pr_info("thread %lu: %lu operations\n", (unsigned long)data, ops);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/* Each finalizer that was added was run once or removed once, and all memory is back */
+static int test_chaos(void)
+{
+	struct task_struct *t[CHAOS_THREADS];
+	unsigned long i;
+
+	for (i = 0; i < CHAOS_THREADS; i++) {
+		t[i] = kthread_create(chaos_thread, (void *)i, "sh_chaos%lu", i);
+		EXPECT(!IS_ERR(t[i]));
+		kthread_bind(t[i], i % num_online_cpus());
+	}
+	for (i = 0; i < CHAOS_THREADS; i++)
+		wake_up_process(t[i]);
+	for (i = 0; i < CHAOS_THREADS; i++)
+		kthread_stop(t[i]);
+	memset(slot, 0, sizeof(slot));
+	/* One in eight of the finalizers comes again each time */
+	for (i = 0; i < 100; i++) {
+		cycle(client);
+		msleep(10);
+	}
+	pr_info("%d cycles, %d added, %d removed, %d run\n", atomic_read(&cycles),
+		atomic_read(&added), atomic_read(&removed), atomic_read(&finalized));
+	EXPECT(atomic_read(&added) == atomic_read(&removed) + atomic_read(&finalized));
+	EXPECT(atomic_read(&added) > 1000 && atomic_read(&finalized) > 100);
+	EXPECT(atomic_read(&removed) > 100 && atomic_read(&cycles) > 10);
+	EXPECT(!atomic_read(&errors));
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*fn)(void);
+} cases[] = {
+	{ "context", test_context }, { "again", test_again },
+	{ "slow", test_slow }, { "refused", test_refused },
+	{ "badinput", test_badinput }, { "unload", test_unload },
+	{ "leave", test_leave }, { "chaos", test_chaos },
+};
+
+static int __init test_init(void)
+{
+	const struct spanheap_client_attr attr = { .name = "special", .ops = &ops };
+	int i, err = -ENOENT;
+
+	client = spanheap_client_register(&attr);
+	if (IS_ERR(client))
+		return PTR_ERR(client);
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		if (!strcmp(cases[i].name, run))
+			err = cases[i].fn();
+	if (err)
+		spanheap_client_unregister(client);
+	return err;
+}
+
+static void __exit test_exit(void)
+{
+	spanheap_client_unregister(client);
+	if (!strcmp(run, "unload"))
+		pr_info("unregistered, and the finalizer has run %u times\n",
+			READ_ONCE(seen.runs));
+}
+
+module_init(test_init);
+module_exit(test_exit);
+
+MODULE_DESCRIPTION("Tests of spanheap's finalizers from a client module");
+MODULE_LICENSE("GPL");
