@@ -467,6 +467,7 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 	compat_kasan_use((void *)addr, nr, false);
 	count_free(c, s);
 	s->needzero = !clear;
+	s->freer = caller;
 	/* Now that it is counted: the invariant check compares */
 	WRITE_ONCE(s->state, SPAN_CACHED);
 	if (!clear) {

@@ -114,6 +114,7 @@ struct span {
 	union {
 		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
 		u32 sweepgen;		/* INUSE, of a swept client */
+		unsigned long freer;	/* CACHED: call site of the free */
 	};
 	union {
 		struct list_head list;	/* FREE, small; spare; busy list */

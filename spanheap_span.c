@@ -822,7 +822,6 @@ void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 static const char * const state_names[] = {
 	[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_TAKEN] = "busy",
 	[SPAN_INUSE] = "in use", [SPAN_RELEASING] = "being released",
-	[SPAN_CACHED] = "free (cached)",
 };
 
 /*
@@ -857,6 +856,10 @@ static void report_bad_free(struct spanheap *h, const void *addr,
 	else if (fn)
 		pr_err("invalid free of %p by %pS: the span of %u pages, allocated by %pS, has the finalizer %pS\n",
 		       addr, (void *)caller, copy.nr_pages, (void *)copy.caller, fn);
+	else if (span_state(&copy) == SPAN_CACHED)
+		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is free (cached), last allocated by %pS, last freed by %pS\n",
+		       addr, (void *)caller, copy.nr_pages, page_addr(h, copy.start),
+		       (void *)copy.caller, (void *)copy.freer);
 	else
 		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is %s, last allocated by %pS\n",
 		       addr, (void *)caller, copy.nr_pages,
