@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The sampled heap profile, as its reader sees it: estimates come from the text.
+ */
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/prandom.h>
+#include <linux/seq_file.h>
+#include <compat/fault.h>
+
+#include "fake_arena.h"
+
+#define RATE		SZ_512K
+#define DECAY		4261543595ull	/* exp(-PAGE_SIZE / RATE), 32 bits behind the point */
+#define TEXT_SIZE	SZ_1M
+#define SITES		8
+
+/* The profile's text */
+static struct seq_file text;
+
+/* Sums over the lines of a call site */
+struct site {
+	u64 inuse, inuse_bytes, allocs, alloc_bytes;	/* of the samples */
+	u64 estimate;		/* bytes allocated, if all samples were at RATE */
+};
+
+/* Call sites are told apart by the leaf, any address will do for one */
+static unsigned long site_addr(u32 site)
+{
+	return (unsigned long)spanheap_prof_show + site;
+}
+
+static void *alloc_at(struct spanheap *h, u32 site, size_t nr, gfp_t gfp)
+{
+	return spanheap_heap_alloc(h, NULL, nr, 0, 0, gfp | __GFP_NOWARN, site_addr(site));
+}
+
+/* 2^32 times the probability that a span of nr pages is a sample: 1 - exp(-nr * page / RATE) */
+static u64 probability(u64 nr)
+{
+	u64 left = 1ull << 32;
+
+	while (nr--)
+		left = left * DECAY >> 32;
+	return (1ull << 32) - left;
+}
+
+static const char *read_profile(struct kunit *test, struct spanheap *h)
+{
+	text.count = 0;
+	spanheap_prof_show(h, &text);
+	KUNIT_ASSERT_LT(test, text.count, text.size);
+	text.buf[text.count] = 0;
+	return text.buf;
+}
+
+/* What the profile says of a call site; of all, if site is SITES */
+static struct site profile_of(struct kunit *test, struct spanheap *h, u32 site)
+{
+	const char *at = read_profile(test, h);
+	struct site sum = {};
+
+	while ((at = strchr(at, '\n'))) {
+		u64 inuse, inuse_bytes, allocs, alloc_bytes;
+		unsigned long leaf;
+
+		at++;
+		if (sscanf(at, "%llu: %llu [%llu: %llu] @ 0x%lx", &inuse, &inuse_bytes,
+			   &allocs, &alloc_bytes, &leaf) != 5 ||
+		    (site < SITES && leaf != site_addr(site)))
+			continue;
+		sum.inuse += inuse;
+		sum.inuse_bytes += inuse_bytes;
+		sum.allocs += allocs;
+		sum.alloc_bytes += alloc_bytes;
+		if (allocs)
+			sum.estimate += div64_u64(alloc_bytes << 16,
+				probability((alloc_bytes / allocs) >> PAGE_SHIFT) >> 16);
+	}
+	return sum;
+}
+
+static u64 header_rate(struct kunit *test, struct spanheap *h)
+{
+	u64 n[4], rate;
+
+	KUNIT_ASSERT_EQ(test, sscanf(read_profile(test, h),
+				     "heap profile: %llu: %llu [%llu: %llu] @ heap_v2/%llu\n",
+				     &n[0], &n[1], &n[2], &n[3], &rate), 5);
+	return rate;
+}
+
+/* The same samples in every run */
+static void seed(struct spanheap *h)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		prandom_seed_state(&per_cpu_ptr(h->cache, cpu)->prof_rnd, 1964 + cpu);
+}
+
+/* M36: distances are exponentially distributed with the mean that was asked for */
+static void distances_are_exponential(struct kunit *test)
+{
+	static const u64 rates[] = { 1, 4096, RATE, SPANHEAP_PROF_RATE_MAX };
+	struct rnd_state rnd;
+	u32 i, n = 1000000, longer = 0, twice = 0;
+	u64 sum = 0;
+
+	prandom_seed_state(&rnd, 36);
+	for (i = 0; i < n; i++) {
+		s64 d = spanheap_prof_distance(prandom_u32_state(&rnd), RATE);
+
+		sum += d;
+		longer += d > RATE;
+		twice += d > 2 * RATE;
+	}
+	/* within 1%: 10, 7 and 4 standard deviations */
+	KUNIT_EXPECT_LT(test, abs((s64)div64_u64(sum, n) - RATE), RATE / 100);
+	KUNIT_EXPECT_LT(test, abs((s32)longer - 367879), 3679);		/* 1/e */
+	KUNIT_EXPECT_LT(test, abs((s32)twice - 135335), 1353);		/* 1/e^2 */
+	for (i = 0; i < ARRAY_SIZE(rates); i++) {
+		u64 rate = rates[i], median = rate * 693147 / 1000000;
+
+		KUNIT_EXPECT_EQ(test, spanheap_prof_distance(U32_MAX, rate), 0);
+		KUNIT_EXPECT_LE(test, abs(spanheap_prof_distance(S32_MAX, rate) - (s64)median),
+				(s64)(rate / 10000 + 1));
+		/* the longest: 32 ln(2) */
+		KUNIT_EXPECT_LE(test, abs(spanheap_prof_distance(0, rate) - 32 * (s64)median),
+				(s64)(rate / 1000 + 32));
+	}
+}
+
+/* Pages of the i-th allocation of a call site */
+static u32 some_pages(struct rnd_state *rnd, u32 site)
+{
+	u32 r = prandom_u32_state(rnd);
+
+	switch (site) {
+	case 0:
+		return 1;
+	case 1:
+		return 1 + r % 4;
+	case 2:
+		return 1 + r % CACHE_PAGES;
+	case 3:
+		return CACHE_PAGES;
+	case 4:
+		return CACHE_PAGES + 1 + r % 48;
+	case 5:
+		return 1 + r % SMALL_PAGES;
+	case 6:
+		return SMALL_PAGES;
+	default:	/* little and often, big and rarely */
+		return r % 256 ? 1 : 200;
+	}
+}
+
+/*
+ * M36: a million allocations of 1 to 256 pages, through the cache and past it:
+ * the estimate of each call site's bytes is within 10%, and what was freed is
+ * gone from the profile
+ */
+static void estimate_is_near_the_truth(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
+	void *live[6] = {};
+	struct rnd_state rnd;
+	u64 bytes[SITES] = {}, samples = 0;
+	u32 i;
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, RATE), 0);
+	seed(h);
+	prandom_seed_state(&rnd, 1968);
+	for (i = 0; i < 1000000; i++) {
+		u32 site = prandom_u32_state(&rnd) % SITES;
+		u32 nr = some_pages(&rnd, site), slot = i % ARRAY_SIZE(live);
+
+		release(h, live[slot]);
+		live[slot] = alloc_at(h, site, nr, GFP_KERNEL);
+		if (!live[slot])
+			break;
+		bytes[site] += (u64)nr << PAGE_SHIFT;
+		if (i % 4096 == 0)
+			cond_resched();
+	}
+	KUNIT_EXPECT_EQ(test, i, 1000000u);
+	for (i = 0; i < ARRAY_SIZE(live); i++)
+		release(h, live[i]);
+	for (i = 0; i < SITES; i++) {
+		struct site got = profile_of(test, h, i);
+
+		kunit_info(test, "site %u: %llu bytes, %llu samples, estimated %llu\n",
+			   i, bytes[i], got.allocs, got.estimate);
+		KUNIT_EXPECT_LE(test, abs((s64)got.estimate - (s64)bytes[i]),
+				(s64)div_u64(bytes[i], 10));
+		KUNIT_EXPECT_GT(test, got.allocs, 500ull);
+		KUNIT_EXPECT_EQ(test, got.inuse, 0ull);
+		samples += got.allocs;
+	}
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, samples);
+	check(test, h);
+	test_heap_end(h);
+}
+
+/* The same where no CPU has a countdown */
+static void estimate_needs_no_cache(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 0);
+	const u64 bytes = 200000ull * 16 * PAGE_SIZE;
+	struct site got;
+	u32 i;
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, RATE), 0);
+	for (i = 0; i < 200000; i++)
+		release(h, alloc_at(h, 3, 16, GFP_KERNEL));
+	got = profile_of(test, h, 3);
+	kunit_info(test, "%llu bytes, %llu samples, estimated %llu\n", bytes, got.allocs,
+		   got.estimate);
+	/* 18 standard deviations: these are not the same samples in every run */
+	KUNIT_EXPECT_LE(test, abs((s64)got.estimate - (s64)bytes), (s64)div_u64(bytes, 10));
+	test_heap_end(h);
+}
+
+/* M32, M36: at rate 1 all is sampled, and a free finds the bucket of its span */
+static void frees_are_matched(struct kunit *test)
+{
+	static const u32 pages[] = { 1, 3, 16, 17, 256, 300 };
+	struct spanheap *h = test->priv;
+	void *p[2 * ARRAY_SIZE(pages)];
+	u64 meta, total = 0;
+	struct site got;
+	u32 i, n = ARRAY_SIZE(pages);
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	meta = stats(h)->other_meta_bytes;
+	for (i = 0; i < 2 * n; i++) {	/* the second time from the cache */
+		p[i] = alloc_at(h, 2, pages[i % n], GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+		total += (u64)pages[i % n] << PAGE_SHIFT;
+		if (i < n)
+			release(h, p[i]);
+	}
+	got = profile_of(test, h, 2);
+	KUNIT_EXPECT_EQ(test, got.allocs, 2ull * n);
+	KUNIT_EXPECT_EQ(test, got.alloc_bytes, total);
+	KUNIT_EXPECT_EQ(test, got.inuse, (u64)n);
+	KUNIT_EXPECT_EQ(test, got.inuse_bytes, total / 2);
+	KUNIT_EXPECT_GT(test, stats(h)->other_meta_bytes, meta);
+	check(test, h);
+
+	/* The bucket's size is that of the allocation */
+	KUNIT_EXPECT_TRUE(test, resize(h, p[2 * n - 1], 2));
+	release(h, p[2 * n - 1]);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 2).inuse_bytes,
+			total / 2 - pages[n - 1] * PAGE_SIZE);
+
+	/* With sampling off, spans of before are still matched */
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+	meta = stats(h)->other_meta_bytes;
+	for (i = n; i < 2 * n - 1; i++)
+		release(h, p[i]);
+	got = profile_of(test, h, 2);
+	KUNIT_EXPECT_EQ(test, got.allocs, 2ull * n);
+	KUNIT_EXPECT_EQ(test, got.inuse, 0ull);
+	KUNIT_EXPECT_EQ(test, got.inuse_bytes, 0ull);
+	KUNIT_EXPECT_LT(test, stats(h)->other_meta_bytes, meta);
+	check(test, h);
+}
+
+/* A heap that has no rate samples nothing, whatever others do */
+static void rate_0_samples_nothing(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 i;
+
+	for (i = 0; i < 10000; i++)
+		release(h, alloc_at(h, 1, 1 + i % 32, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 0ull);
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+	for (i = 0; i < 10000; i++)
+		release(h, alloc_at(h, 1, 1 + i % 32, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 0ull);
+	/* No rate was in force for a sample: any number but 0 is true */
+	KUNIT_EXPECT_EQ(test, header_rate(test, h), 1ull);
+}
+
+/* A new rate does not wait for the old one's next sample */
+static void rate_changes_at_once(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 i;
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, SPANHEAP_PROF_RATE_MAX), 0);
+	seed(h);
+	for (i = 0; i < 100; i++)
+		release(h, alloc_at(h, 1, 1 + i % 32, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).allocs, 0ull);
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 4096), 0);
+	for (i = 0; i < 1000; i++)
+		release(h, alloc_at(h, 1, 16, GFP_KERNEL));
+	KUNIT_EXPECT_GE(test, profile_of(test, h, 1).allocs, 999ull);
+	KUNIT_EXPECT_EQ(test, header_rate(test, h), 4096ull);
+	KUNIT_EXPECT_NULL(test, strstr(text.buf, "#\trate"));
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	release(h, alloc_at(h, 1, 16, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, header_rate(test, h), 1ull);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text.buf, "#\trate 4096\n"));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text.buf, "0: 0 [1: 65536] @"));
+
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, SPANHEAP_PROF_RATE_MAX + 1), -ERANGE);
+	KUNIT_EXPECT_EQ(test, header_rate(test, h), 1ull);
+}
+
+/* M31: one record a span; a second is refused and reported */
+static void second_record_is_refused(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p;
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	p = alloc_at(h, 1, 4, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	log_start();
+	spanheap_prof_sample(h, p, 4, GFP_KERNEL, site_addr(2));
+	log_stop();
+	KUNIT_EXPECT_EQ(test, log_count("profile record refused"), 1u);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 1ull);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 2).allocs, 0ull);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text.buf, "# records refused: 1\n"));
+	check(test, h);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 0ull);
+
+	log_start();
+	spanheap_prof_sample(h, p, 4, GFP_KERNEL, site_addr(2));	/* is not in use */
+	log_stop();
+	KUNIT_EXPECT_EQ(test, log_count("profile record refused"), 1u);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 1ull);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0ull);
+	check(test, h);
+}
+
+/* Without memory for its record the sample is lost and counted, nothing else */
+static void sample_may_find_no_memory(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p;
+	u32 n;
+
+	/* So that the depot has the stack, and the fault meets the bucket */
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	release(h, alloc_at(h, 1, 20, GFP_KERNEL));
+	for (n = 1; n < 10; n++) {
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+		release(h, alloc_at(h, 1, n, GFP_KERNEL));	/* into the cache */
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+		if (compat_fail_nth(1) < 0)
+			kunit_skip(test, "needs CONFIG_FAULT_INJECTION");
+		p = alloc_at(h, 1, n, GFP_NOWAIT);
+		KUNIT_EXPECT_EQ(test, compat_fail_nth(0), 0);
+		KUNIT_EXPECT_NOT_NULL(test, p);
+		release(h, p);
+	}
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).allocs, 1ull);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text.buf, "# samples dropped for lack of memory: 9\n"));
+	check(test, h);
+}
+
+static int prof_init(struct kunit *test)
+{
+	text.buf = kvmalloc(TEXT_SIZE, GFP_KERNEL);
+	text.size = TEXT_SIZE;
+	return text.buf ? test_cached_heap_init(test) : -ENOMEM;
+}
+
+static void prof_exit(struct kunit *test)
+{
+	test_heap_exit(test);
+	kvfree(text.buf);
+}
+
+static struct kunit_case prof_cases[] = {
+	KUNIT_CASE(distances_are_exponential),
+	KUNIT_CASE(estimate_is_near_the_truth),
+	KUNIT_CASE(estimate_needs_no_cache),
+	KUNIT_CASE(frees_are_matched),
+	KUNIT_CASE(rate_0_samples_nothing),
+	KUNIT_CASE(rate_changes_at_once),
+	KUNIT_CASE(second_record_is_refused),
+	KUNIT_CASE(sample_may_find_no_memory),
+	{}
+};
+
+static struct kunit_suite prof_suite = {
+	.name = "spanheap_prof",
+	.init = prof_init,
+	.exit = prof_exit,
+	.test_cases = prof_cases,
+};
+kunit_test_suite(prof_suite);
