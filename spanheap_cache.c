@@ -349,8 +349,9 @@ void spanheap_cache_redraw(struct spanheap *h)
 
 /* In the section: s goes to the client. False: it has reached its limit. */
 static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
-			struct span *s, u32 obj_size, bool zero)
+			struct span *s, u32 obj_size, gfp_t gfp)
 {
+	bool zero = wants_zero(s, client, gfp);
 	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
 	if (unlikely(READ_ONCE(client->limit_pages))) {
@@ -386,12 +387,13 @@ static void count_free(struct span_cache *c, struct span *s)
 	c->cached_pages += s->nr_pages;
 	if (s->obj_size)
 		c->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	s->dirt = client->dirt;
 	WRITE_ONCE(s->client, NULL);
 }
 
 /* A backed span, TAKEN, counted as the client's; NULL: none is cached */
 static struct span *cache_get(struct spanheap *h, struct spanheap_client *client,
-			      u32 nr, u32 obj_size, bool zero, bool *sample)
+			      u32 nr, u32 obj_size, gfp_t gfp, bool *sample)
 {
 	struct llist_node *mag = NULL;
 	struct span_cache *c;
@@ -411,7 +413,7 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 			/* Before it is counted: the invariant check compares */
 			if (s)
 				WRITE_ONCE(s->state, SPAN_TAKEN);
-			if (s && !count_alloc(c, client, s, obj_size, zero)) {
+			if (s && !count_alloc(c, client, s, obj_size, gfp)) {
 				WRITE_ONCE(s->state, SPAN_CACHED);
 				/* There is room: it was there */
 				bin_push(bin, s);
@@ -657,11 +659,11 @@ static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 
 /* A span that no cache has, backed, or ERR_PTR */
 static struct span *take_backed(struct spanheap *h, struct spanheap_client *client,
-				u32 nr, u32 align, u32 obj_size, bool zero, gfp_t gfp)
+				u32 nr, u32 align, u32 obj_size, gfp_t gfp)
 {
 	struct span *s = spanheap_take(h, client, nr, align, obj_size, gfp);
 
-	if (IS_ERR(s) || spanheap_back(h, s, zero, gfp))
+	if (IS_ERR(s) || spanheap_back(h, s, gfp))
 		return s;
 	spanheap_untake(h, s);
 	return ERR_PTR(-ENOMEM);
@@ -671,7 +673,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 			  size_t nr_pages, unsigned int align_shift,
 			  size_t obj_size, gfp_t gfp, unsigned long caller)
 {
-	bool zero, sample = false;
+	bool sample = false;
 	size_t align = 1;
 	struct span *s;
 	void *addr;
@@ -685,13 +687,11 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 	err = check_request(h, nr_pages, align, obj_size, gfp);
 	if (unlikely(err))
 		return spanheap_fail(h, client, nr_pages, gfp, err);
-	zero = wants_zero(client, gfp);
-
 	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache && !client->sweep) {
-		s = cache_get(h, client, nr_pages, obj_size, zero, &sample);
+		s = cache_get(h, client, nr_pages, obj_size, gfp, &sample);
 		if (likely(!IS_ERR_OR_NULL(s))) {
 			addr = page_addr(h, s->start);
-			if (zero && s->needzero)
+			if (s->needzero && wants_zero(s, client, gfp))
 				spanheap_clear(h, s->start, nr_pages,
 					       gfpflags_allow_blocking(gfp));
 			compat_kasan_use(addr, nr_pages, true);
@@ -701,7 +701,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		if (s)
 			return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	}
-	s = take_backed(h, client, nr_pages, align, obj_size, zero, gfp);
+	s = take_backed(h, client, nr_pages, align, obj_size, gfp);
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	addr = page_addr(h, s->start);

@@ -111,6 +111,7 @@ struct span {
 	u32 nr_released;		/* FREE, TAKEN: pages without memory */
 	bool needzero;			/* backed pages may hold old data */
 	u8 asked;			/* of a swept client: enum span_asked */
+	u32 dirt;			/* of whom alone; see spanheap_client.dirt */
 	union {
 		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
 		u32 sweepgen;		/* INUSE, of a swept client */
@@ -160,6 +161,7 @@ struct span_view {
 struct spanheap_client {
 	struct spanheap *heap;
 	unsigned int flags;
+	u32 dirt;			/* with SPANHEAP_SKIP_INIT: its number, else 0 */
 	char name[SPANHEAP_NAME_MAX + 1];
 	const struct spanheap_client_ops *ops;
 	void *priv;
@@ -292,8 +294,9 @@ struct spanheap {
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
 
-	struct mutex clients_lock;	/* clients */
+	struct mutex clients_lock;	/* last_dirt, clients */
 	struct list_head clients;
+	u32 last_dirt;			/* number of the last such client */
 	wait_queue_head_t callback_wait;	/* fewer users, or callbacks running */
 
 	struct mutex release_lock;	/* release_pages */
@@ -423,10 +426,13 @@ static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
 	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
 }
 
-static inline bool wants_zero(const struct spanheap_client *c, gfp_t gfp)
+/* Must client c get s cleared? With SPANHEAP_SKIP_INIT it may see its own old data. */
+static inline bool wants_zero(const struct span *s, const struct spanheap_client *c,
+			      gfp_t gfp)
 {
-	return c->flags & SPANHEAP_SKIP_INIT ? !!(gfp & __GFP_ZERO) :
-					       want_init_on_alloc(gfp);
+	if (unlikely(c->dirt) && s->dirt == c->dirt)
+		return gfp & __GFP_ZERO;
+	return want_init_on_alloc(gfp);
 }
 
 /* s, TAKEN, backed and counted, becomes the client's */
@@ -476,7 +482,7 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 void spanheap_heap_destroy(struct spanheap *h);
 struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 			   u32 nr, u32 align, u32 obj_size, gfp_t gfp);
-bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp);
+bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
 void spanheap_untake(struct spanheap *h, struct span *s);
 void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 		       unsigned long caller);

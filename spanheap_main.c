@@ -103,6 +103,8 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 		goto out;
 
 	mutex_lock(&h->clients_lock);
+	if (c->flags & SPANHEAP_SKIP_INIT)
+		c->dirt = ++h->last_dirt;
 	err = name_taken(h, c->name) ? -EEXIST : spanheap_sysfs_add_client(c);
 	if (!err)
 		list_add_tail(&c->list, &h->clients);

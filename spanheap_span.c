@@ -439,6 +439,7 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 	r->nr_pages = s->nr_pages - nr;
 	r->nr_released = s->nr_released - released;
 	r->needzero = s->needzero && has_backed(r);
+	r->dirt = s->dirt;
 	r->stamp = s->stamp;
 	r->obj_size = 0;
 	r->client = NULL;
@@ -486,6 +487,8 @@ static void __merge(struct spanheap *h, struct span *s, struct span *n)
 			list_del_init(&n->lru);
 		}
 	}
+	if (n->needzero)
+		s->dirt = s->needzero && s->dirt != n->dirt ? 0 : n->dirt;
 	s->needzero |= n->needzero;
 	s->nr_released += n->nr_released;
 	s->start = min(s->start, n->start);
@@ -729,6 +732,13 @@ void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
 	}
 }
 
+/* It has pages with old data of the system's */
+static void set_dirty(struct span *s)
+{
+	s->needzero = true;
+	s->dirt = 0;
+}
+
 /*
  * Give a TAKEN span memory everywhere and clear what must be clear; no lock is
  * held. On failure the span is still consistent: nr_released is what is missing.
@@ -756,7 +766,7 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 		if (zero)
 			*cleared += got;
 		else
-			s->needzero = true;
+			set_dirty(s);
 		if (got < to - i)
 			return false;
 		i = to;
@@ -765,8 +775,9 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 }
 
 /* What an allocation wants of its span, TAKEN by the caller: memory, and zeros */
-bool spanheap_back(struct spanheap *h, struct span *s, bool zero, gfp_t gfp)
+bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 {
+	bool zero = wants_zero(s, s->client, gfp);
 	u32 cleared = 0;
 
 	if ((s->nr_released || (zero && s->needzero)) &&
@@ -918,6 +929,7 @@ static void __end_use(struct spanheap *h, struct span *s, bool cleared)
 	h->out_pages -= s->nr_pages;
 	s->nr_released = 0;
 	s->needzero = !cleared;
+	s->dirt = s->client->dirt;
 	__spanheap_put(h, s);
 }
 
@@ -1052,8 +1064,7 @@ static struct span *take_behind(struct spanheap *h, struct span *s, u32 nr, gfp_
 	} while (n == ERR_PTR(-EAGAIN) &&
 		 prep_more(&p, SPARE_RESERVE + TAKE_RECORDS, gfp));
 	absorb(h, &p);
-	if (IS_ERR(n) ||
-	    spanheap_back(h, n, wants_zero(n->client, gfp), gfp))
+	if (IS_ERR(n) || spanheap_back(h, n, gfp))
 		return n;
 
 	spin_lock_irqsave(&h->lock, flags);

@@ -157,7 +157,8 @@ static void zeroing_skips_pages_known_to_be_zero(struct kunit *test)
 
 /*
  * M5: with init_on_free, free pages are zero; with init_on_alloc every allocation
- * is cleared but those of a client that trusts itself. Nothing allocates while
+ * is cleared, but a client that trusts itself sees its own old data, and nobody
+ * else's, also where both have come to be one span. Nothing allocates while
  * the switches stand otherwise than the system booted.
  */
 static void boot_time_initialisation_is_honoured(struct kunit *test)
@@ -186,9 +187,20 @@ static void boot_time_initialisation_is_honoured(struct kunit *test)
 	memset(p, 1, 20 * PAGE_SIZE);
 	release(h, p);
 	static_branch_enable(&init_on_alloc);
-	p = alloc_as(h, c, 20, 0, 0, GFP_KERNEL);
-	KUNIT_EXPECT_EQ(test, *(u8 *)p, 1);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_as(h, c, 20, 0, 0, GFP_KERNEL), p);
+	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 20 * PAGE_SIZE));
+	memset(p, 1, 20 * PAGE_SIZE);
 	release(h, p);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_as(h, c, 8, 0, 0, GFP_KERNEL), p);
+	KUNIT_EXPECT_EQ(test, *(u8 *)p, 1);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 12), p + 8 * PAGE_SIZE);
+	memset(p + 8 * PAGE_SIZE, 2, 12 * PAGE_SIZE);
+	release(h, p);
+	release(h, p + 8 * PAGE_SIZE);	/* one span of both from here on */
+	KUNIT_EXPECT_PTR_EQ(test, alloc_as(h, c, 20, 0, 0, GFP_KERNEL), p);
+	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 20 * PAGE_SIZE));
+	release(h, p);
+	st = *stats(h);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 20), p);
 	if (!was_alloc)
 		static_branch_disable(&init_on_alloc);

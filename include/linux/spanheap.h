@@ -62,10 +62,11 @@ struct spanheap_client_ops {
 };
 
 /**
- * SPANHEAP_SKIP_INIT - client flag: hand out uncleared pages
+ * SPANHEAP_SKIP_INIT - client flag: its own pages need not be cleared
  *
- * A client that trusts itself takes pages as they are, even where the system
- * booted with init_on_alloc=1. __GFP_ZERO is still honoured.
+ * A client that trusts itself takes back pages that it alone has used as they
+ * are, even where the system booted with init_on_alloc=1. Pages that others have
+ * used are cleared for it there, and __GFP_ZERO is always honoured.
  */
 #define SPANHEAP_SKIP_INIT	0x1u
 
