@@ -14,6 +14,11 @@ static u64 cached_pages(struct spanheap *h)
 	return stats(h)->cached_bytes >> PAGE_SHIFT;
 }
 
+static u32 mag_size(struct spanheap *h, u32 nr)
+{
+	return this_cpu_ptr(h->cache)->bin[nr].size;
+}
+
 /* M35: a hit is the span freed last; it takes no lock and counts on its CPU */
 static void freed_span_is_handed_out_again(struct kunit *test)
 {
@@ -47,7 +52,7 @@ static void cached_spans_are_idle(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	void *p = alloc(h, 8);
-	struct span s;
+	struct span_view s;
 
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
@@ -75,7 +80,7 @@ static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 	static void *p[200];
 	u64 slow;
 
-	KUNIT_EXPECT_EQ(test, h->mag_size[2], 2u);
+	KUNIT_EXPECT_EQ(test, mag_size(h, 2), 2u);
 	for (i = 0; i < 200; i++)
 		p[i] = alloc(h, 2);
 	for (i = 0; i < 200; i++) {
@@ -103,7 +108,7 @@ static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 static void edge_of_a_magazine_stays_on_the_cpu(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	u32 mag = h->mag_size[4], i, deep;
+	u32 mag = mag_size(h, 4), i, deep;
 	static void *p[100];
 
 	KUNIT_ASSERT_EQ(test, mag, 16u);
@@ -312,8 +317,8 @@ static void any_size_of_magazine_works(struct kunit *test)
 	prandom_seed_state(&rnd, 16);
 	for (i = 0; i < ARRAY_SIZE(size); i++) {
 		h = test_heap_new(test, &fake_ops, ARENA, size[i].kb);
-		KUNIT_EXPECT_EQ(test, h->mag_size[1], size[i].one);
-		KUNIT_EXPECT_EQ(test, h->mag_size[16], size[i].sixteen);
+		KUNIT_EXPECT_EQ(test, mag_size(h, 1), size[i].one);
+		KUNIT_EXPECT_EQ(test, mag_size(h, 16), size[i].sixteen);
 		memset(p, 0, sizeof(p));
 		for (n = 0; n < 10000; n++) {
 			k = prandom_u32_state(&rnd) % 100;

@@ -48,7 +48,7 @@ static void spans_are_counted_to_their_client(struct kunit *test)
 	struct spanheap *h = test->priv;
 	struct spanheap_client *a = new_client(h, "a", 0), *b = new_client(h, "b", 100);
 	void *p[20];
-	struct span s;
+	struct span_view s;
 	u32 i;
 
 	for (i = 0; i < 20; i++)
@@ -174,7 +174,7 @@ static void spans_of_a_gone_client_are_orphans(struct kunit *test)
 	struct spanheap_client *c = new_client(h, "leaky", 0), *d = new_client(h, "other", 0);
 	static void *p[200];
 	void *other;
-	struct span s;
+	struct span_view s;
 	u32 i;
 
 	other = alloc_as(h, d, 2, 0, 0, GFP_KERNEL);

@@ -458,7 +458,7 @@ static void span_is_found_by_its_ends(struct kunit *test)
 
 static void expect_lookup(struct kunit *test, struct spanheap *h, u32 idx, u32 start, u32 nr)
 {
-	struct span s = {};
+	struct span_view s = {};
 	bool found = spanheap_heap_lookup(h, page_addr(h, idx) + idx % PAGE_SIZE, &s);
 
 	KUNIT_EXPECT_EQ_MSG(test, found, nr > 0, "page %u", idx);
@@ -473,7 +473,7 @@ static void lookup_finds_spans_in_use_only(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	void *p = alloc(h, 1500);
-	struct span s;
+	struct span_view s;
 	u32 i;
 
 	for (i = 0; i < ARENA; i++)
@@ -505,7 +505,14 @@ static void lookup_ignores_stale_entries(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, d, a + 550 * PAGE_SIZE);
 	for (i = 0; i < 1200; i++)
 		expect_lookup(test, h, i, i < 550 ? 0 : 550, i < 550 ? 550 : i < 570 ? 20 : 0);
-	release(h, a);		/* its leaf's cover entry is stale now */
+	release(h, a);
+	for (i = 0; i < 1200; i++)
+		expect_lookup(test, h, i, 550, i >= 550 && i < 570 ? 20 : 0);
+	/* The second leaf still names the span at 0, which no longer reaches it */
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 500), a);
+	for (i = 500; i < 550; i++)
+		expect_lookup(test, h, i, 0, 0);
+	release(h, a);
 	for (i = 0; i < 1200; i++)
 		expect_lookup(test, h, i, 550, i >= 550 && i < 570 ? 20 : 0);
 }

@@ -51,7 +51,7 @@ static void stamp(struct model *m, struct slot *s, u32 from)
 
 static void verify(struct model *m, struct slot *s)
 {
-	struct span found = {};
+	struct span_view found = {};
 	u32 i, at = rnd(m, s->nr);
 	bool wrong = false;
 
@@ -187,7 +187,7 @@ static void do_resize(struct model *m, struct slot *s)
 static void check_all(struct model *m)
 {
 	struct spanheap_stats st = *stats(m->h);
-	struct span found;
+	struct span_view found;
 	u32 i, page;
 
 	check(m->test, m->h);

@@ -48,7 +48,9 @@ static void ages_survive_a_wrap_of_the_clock(struct kunit *test)
 	fake.now = -50ul;
 	p = alloc(h, 8);
 	release(h, p);
-	fake.now += 99;
+	fake.now += 40;		/* the end of the age is beyond the wrap, */
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 0);
+	fake.now += 59;		/* ... and so is now */
 	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 0);
 	fake.now++;
 	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 8);
@@ -221,9 +223,9 @@ static void collect_within_collect_is_refused(struct kunit *test)
 	expect_warning(false);
 	log_stop();
 	KUNIT_EXPECT_EQ(test, collected, 1);
-	KUNIT_EXPECT_EQ(test, log_count("release from within a collect callback"), 1u);
-	KUNIT_EXPECT_EQ(test, log_count("unregistering from within a collect callback"), 1u);
-	KUNIT_EXPECT_NULL(test, h->collector);
+	KUNIT_EXPECT_EQ(test, log_count("release from within a callback"), 1u);
+	KUNIT_EXPECT_EQ(test, log_count("unregistering from within a callback"), 1u);
+	KUNIT_EXPECT_TRUE(test, list_empty(&h->callbacks));
 	KUNIT_EXPECT_FALSE(test, list_empty(&h->clients));
 	spanheap_heap_unregister(recursive);
 	check(test, h);
