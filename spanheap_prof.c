@@ -38,6 +38,7 @@
 
 struct prof_bucket {
 	struct hlist_node node;
+	struct prof_bucket *next;	/* of all; constant */
 	/* constant: the key */
 	u64 rate;
 	u32 stack;			/* handle of the stack depot */
@@ -62,13 +63,10 @@ struct spanheap_prof {
 	atomic64_t live;		/* records */
 	atomic64_t nr_buckets;
 	spinlock_t lock;		/* adding a bucket; innermost */
-	DECLARE_HASHTABLE(bucket, BUCKET_BITS);	/* readers need no lock */
+	/* Buckets live as long as the heap: readers need no lock, and may sleep */
+	DECLARE_HASHTABLE(bucket, BUCKET_BITS);
+	struct prof_bucket *all;
 };
-
-/* Buckets live as long as the heap: readers need no RCU section, and may sleep */
-#define for_each_bucket(p, i, b)					\
-	for (i = 0; i < HASH_SIZE((p)->bucket); i++)			\
-		hlist_for_each_entry_rcu_notrace(b, &(p)->bucket[i], node)
 
 /* On while a heap has a rate: off, the hot path has nothing of this file */
 DEFINE_STATIC_KEY_FALSE(spanheap_prof_key);
@@ -176,8 +174,11 @@ static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
 	b->rate = rate;
 	spin_lock_irqsave(&p->lock, flags);
 	old = find_bucket(p, hash, stack, nr_pages, rate);
-	if (!old)
+	if (!old) {
+		b->next = p->all;
+		smp_store_release(&p->all, b);	/* pairs with all_buckets() */
 		hash_add_rcu(p->bucket, &b->node, hash);
+	}
 	spin_unlock_irqrestore(&p->lock, flags);
 	if (old) {
 		kfree(b);
@@ -258,6 +259,11 @@ static void record_freed(struct special *sp)
 
 /* ---- the profile as text ---- */
 
+static struct prof_bucket *all_buckets(struct spanheap_prof *p)
+{
+	return smp_load_acquire(&p->all);	/* get_bucket(): fields before the pointer */
+}
+
 static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 {
 	u64 frees = atomic64_read(&b->frees);
@@ -296,9 +302,8 @@ void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 	struct spanheap_prof *p = h->prof;
 	u64 sum[4] = {}, inuse, allocs, rate = READ_ONCE(p->last_rate) ?: 1;
 	struct prof_bucket *b;
-	int i;
 
-	for_each_bucket(p, i, b) {
+	for (b = all_buckets(p); b; b = b->next) {
 		bucket_sums(b, &inuse, &allocs);
 		sum[0] += inuse;
 		sum[1] += inuse * b->nr_pages << PAGE_SHIFT;
@@ -307,7 +312,7 @@ void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 	}
 	seq_printf(m, "heap profile: %llu: %llu [%llu: %llu] @ heap_v2/%llu\n",
 		   sum[0], sum[1], sum[2], sum[3], rate);
-	for_each_bucket(p, i, b)
+	for (b = all_buckets(p); b; b = b->next)
 		show_bucket(m, b, rate);
 	seq_printf(m, "# samples dropped for lack of memory: %llu\n# records refused: %llu\n",
 		   (u64)atomic64_read(&p->dropped), (u64)atomic64_read(&p->refused));
@@ -336,16 +341,16 @@ int spanheap_prof_create(struct spanheap *h)
 /* No sample is live any more */
 void spanheap_prof_destroy(struct spanheap *h)
 {
-	struct hlist_node *next;
-	struct prof_bucket *b;
-	int i;
+	struct prof_bucket *b, *next;
 
 	if (!h->prof)
 		return;
 	if (h->prof->rate)
 		static_branch_dec(&spanheap_prof_key);
-	hash_for_each_safe(h->prof->bucket, i, next, b, node)
+	for (b = h->prof->all; b; b = next) {
+		next = b->next;
 		kfree(b);
+	}
 	kvfree(h->prof);
 }
 

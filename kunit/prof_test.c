@@ -63,11 +63,12 @@ static struct site profile_of(struct kunit *test, struct spanheap *h, u32 site)
 	while ((at = strchr(at, '\n'))) {
 		u64 inuse, inuse_bytes, allocs, alloc_bytes;
 		unsigned long leaf;
+		int n;
 
 		at++;
-		if (sscanf(at, "%llu: %llu [%llu: %llu] @ 0x%lx", &inuse, &inuse_bytes,
-			   &allocs, &alloc_bytes, &leaf) != 5 ||
-		    (site < SITES && leaf != site_addr(site)))
+		n = sscanf(at, "%llu: %llu [%llu: %llu] @ 0x%lx", &inuse, &inuse_bytes,
+			   &allocs, &alloc_bytes, &leaf);
+		if (n != 5 || (site < SITES && leaf != site_addr(site)))
 			continue;
 		sum.inuse += inuse;
 		sum.inuse_bytes += inuse_bytes;
@@ -82,11 +83,13 @@ static struct site profile_of(struct kunit *test, struct spanheap *h, u32 site)
 
 static u64 header_rate(struct kunit *test, struct spanheap *h)
 {
-	u64 n[4], rate;
+	u64 sum[4], rate;
+	int n;
 
-	KUNIT_ASSERT_EQ(test, sscanf(read_profile(test, h),
-				     "heap profile: %llu: %llu [%llu: %llu] @ heap_v2/%llu\n",
-				     &n[0], &n[1], &n[2], &n[3], &rate), 5);
+	n = sscanf(read_profile(test, h),
+		   "heap profile: %llu: %llu [%llu: %llu] @ heap_v2/%llu\n",
+		   &sum[0], &sum[1], &sum[2], &sum[3], &rate);
+	KUNIT_ASSERT_EQ(test, n, 5);
 	return rate;
 }
 
@@ -400,4 +403,5 @@ static struct kunit_suite prof_suite = {
 	.exit = prof_exit,
 	.test_cases = prof_cases,
 };
+
 kunit_test_suite(prof_suite);
