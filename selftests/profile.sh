@@ -58,8 +58,8 @@ only_root() {
 	refused su user -c "cat $D/profile"
 }
 t "nobody but root reads it" only_root
-stress() { run stress seconds=5; }
-t "every allocation of a stress test is sampled" stress
+stress() { run stress seconds=5 && run softirq && run hardirq; }
+t "every allocation is sampled, on 2 CPUs and in interrupts" stress
 t "invariants hold" check_ok
 t "unload with samples live" rmmod spanheap_ramdisk
 clean() { head -n 1 $D/profile | grep '^heap profile: 0: 0 \[' && [ "$(val inuse_bytes)" = 0 ]; }
