@@ -68,8 +68,9 @@ static enum spanheap_verdict stress_sweep(void *addr, size_t nr_pages, void *pri
 	enum spanheap_verdict verdict = SPANHEAP_KEEP;
 	struct cache *c = priv;
 	void *entry = xa_load(&c->index, page_nr(addr));
+	unsigned int last = nr_pages * PAGE_SIZE - 1;
 	struct slot *s;
-	u8 *p;
+	u8 *p, fill;
 
 	atomic_inc(&c->asked);
 	if (!entry)
@@ -85,13 +86,17 @@ static enum spanheap_verdict stress_sweep(void *addr, size_t nr_pages, void *pri
 	EXPECT(!damaged(s));
 	s->busy = true;
 	s->asked++;
+	fill = s->fill;
 	spin_unlock(&s->lock);
 
 	/* it may allocate and free, and sleep */
 	p = spanheap_alloc(c->client, 1 + get_random_u32() % 4, GFP_KERNEL);
 	spanheap_free(p);
-	if (get_random_u32() % 64 == 0)
-		usleep_range(50, 200);
+	if (get_random_u32() % 8 == 0)
+		usleep_range(100, 2000);
+	/* Whoever frees it meanwhile, it is nobody else's before this is over */
+	p = addr;
+	EXPECT(p[0] == fill && p[last] == fill);
 
 	spin_lock(&s->lock);
 	if (s->p == addr) {	/* the owner did not free it meanwhile */
