@@ -1,0 +1,836 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Unit tests of generations, sweeping, reclaim before growth and forced
+ * collections. Row numbers (M..) are those of the behaviours the page heap has
+ * from the Go 1.3 runtime.
+ */
+#include <kunit/test.h>
+#include <linux/mm.h>
+#include <linux/prandom.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "fake_arena.h"
+
+#define ASKED_MAX	64
+
+/* A client that keeps what is not marked dead, and notes what it is asked */
+static struct swept {
+	struct spanheap *h;
+	struct spanheap_client *client;
+	DECLARE_BITMAP(dead, ARENA);	/* by first page */
+	u8 asked[ARENA];		/* so many times, by first page */
+	u32 order[ASKED_MAX];		/* lengths asked about */
+	u32 nr_asked;
+	u32 collected;
+	int verdict;			/* what it says of the dead */
+	void (*in_sweep)(struct swept *c, void *addr);
+	void (*in_collect)(struct swept *c);
+} sc, other;
+
+static enum spanheap_verdict sweep_cb(void *addr, size_t nr_pages, void *priv)
+{
+	struct swept *c = priv;
+	u32 idx = page_of(c->h, addr);
+	bool dead = test_bit(idx, c->dead);
+
+	c->asked[idx]++;
+	if (c->nr_asked < ASKED_MAX)
+		c->order[c->nr_asked] = nr_pages;
+	c->nr_asked++;
+	if (c->in_sweep)
+		c->in_sweep(c, addr);
+	return dead ? c->verdict : SPANHEAP_KEEP;
+}
+
+static void collect_cb(void *priv)
+{
+	struct swept *c = priv;
+
+	c->collected++;
+	if (c->in_collect)
+		c->in_collect(c);
+}
+
+static const struct spanheap_client_ops swept_ops = {
+	.sweep = sweep_cb,
+	.collect = collect_cb,
+};
+
+static struct spanheap_client *register_as(struct spanheap *h, const char *name,
+					   const struct spanheap_client_ops *ops, void *priv)
+{
+	const struct spanheap_client_attr attr = {
+		.name = name, .ops = ops, .priv = priv,
+	};
+
+	return spanheap_heap_register(h, &attr);
+}
+
+static void new_swept(struct kunit *test, struct swept *c, const char *name)
+{
+	memset(c, 0, sizeof(*c));
+	c->h = test->priv;
+	c->verdict = SPANHEAP_FREE;
+	c->client = register_as(c->h, name, &swept_ops, c);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c->client));
+}
+
+static int sweep_init(struct kunit *test)
+{
+	int err = test_cached_heap_init(test);
+
+	if (err)
+		return err;
+	new_swept(test, &sc, "swept");
+	other.client = NULL;
+	return 0;
+}
+
+static void end_swept(struct swept *c)
+{
+	u32 idx;
+
+	if (!c->client)
+		return;
+	for (idx = 0; idx < ARENA; idx++) {
+		struct span s = peek(c->h, idx);
+
+		if (s.client == c->client && span_state(&s) == SPAN_INUSE)
+			release(c->h, page_addr(c->h, idx));
+	}
+	spanheap_heap_unregister(c->client);
+	c->client = NULL;
+}
+
+static void sweep_exit(struct kunit *test)
+{
+	if (test->priv) {
+		end_swept(&sc);
+		end_swept(&other);
+	}
+	test_heap_exit(test);
+}
+
+static void *get(struct swept *c, size_t nr)
+{
+	return alloc_as(c->h, c->client, nr, 0, 0, GFP_KERNEL);
+}
+
+static void set_dead(struct swept *c, const void *addr)
+{
+	set_bit(page_of(c->h, addr), c->dead);
+}
+
+static u32 asked(struct swept *c, const void *addr)
+{
+	return c->asked[page_of(c->h, addr)];
+}
+
+/* Freed pages of all that is left to sweep */
+static long sweep_rest(struct swept *c)
+{
+	long n, freed = 0;
+
+	while ((n = spanheap_sweep_one(c->client)) >= 0)
+		freed += n;
+	return freed;
+}
+
+/* M4, M8, M21, M22: each span once a cycle, new ones not in their first */
+static void cycle_test(struct kunit *test)
+{
+	static const u32 len[] = { 1, 1, 1, 7, 16, 17, 255, 256, 300 };
+	void *p[ARRAY_SIZE(len)], *young;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(len); i++) {
+		p[i] = get(&sc, len[i]);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+	}
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);	/* no cycle yet */
+	check(test, sc.h);
+
+	spanheap_cycle_begin(sc.client);
+	check(test, sc.h);
+	young = get(&sc, 7);
+	set_dead(&sc, young);
+	set_dead(&sc, p[1]);
+	set_dead(&sc, p[8]);
+	for (i = 0; i < ARRAY_SIZE(len); i++) {
+		long n = spanheap_sweep_one(sc.client);
+
+		KUNIT_EXPECT_TRUE(test, n == 0 || n == 1 || n == 300);
+		check(test, sc.h);
+	}
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, (u32)ARRAY_SIZE(len));
+	for (i = 0; i < ARRAY_SIZE(len); i++)
+		KUNIT_EXPECT_EQ(test, asked(&sc, p[i]), 1u);
+	KUNIT_EXPECT_EQ(test, asked(&sc, young), 0u);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 854 + 7 - 301);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).frees, 2);
+
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, sweep_rest(&sc), 7);
+	KUNIT_EXPECT_EQ(test, asked(&sc, young), 1u);
+	KUNIT_EXPECT_EQ(test, asked(&sc, p[0]), 2u);
+	KUNIT_EXPECT_EQ(test, asked(&sc, p[1]), 1u);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, 0);	/* not through caches */
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
+	check(test, sc.h);
+}
+
+/* M21: a new cycle finishes the old one first */
+static void finish_test(struct kunit *test)
+{
+	void *p[20];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = get(&sc, 1 + i % 3);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 20u);
+	check(test, sc.h);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 40u);
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		KUNIT_EXPECT_EQ(test, asked(&sc, p[i]), 2u);
+	check(test, sc.h);
+}
+
+/* Generations wrap around between 2^32 - 2 and 0 */
+static void wrap_test(struct kunit *test)
+{
+	void *p[10];
+	u32 i, n;
+
+	sc.client->sweep->gen = -4u;
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = get(&sc, 2);
+	for (n = 1; n <= 5; n++) {
+		spanheap_cycle_begin(sc.client);
+		check(test, sc.h);
+		get(&sc, 3);
+		KUNIT_EXPECT_EQ(test, sweep_rest(&sc), 0);
+		for (i = 0; i < ARRAY_SIZE(p); i++)
+			KUNIT_EXPECT_EQ(test, asked(&sc, p[i]), n);
+		check(test, sc.h);
+	}
+	KUNIT_EXPECT_EQ(test, sc.client->sweep->gen, 6u);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 5 * 10u + 1 + 2 + 3 + 4);
+}
+
+/* The heap is full to the page: 5, 8, 3, 1, 1 and 256 pages are the client's */
+static void fill(struct kunit *test, void *p[6])
+{
+	static const u32 len[] = { 5, 8, 3, 1, 1, 256 };
+	u32 i;
+
+	for (i = 0; i < 6; i++) {
+		if (i == 5)
+			KUNIT_ASSERT_NOT_NULL(test, alloc(sc.h, CHUNK - 18));
+		p[i] = get(&sc, len[i]);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+	}
+	KUNIT_ASSERT_EQ(test, stats(sc.h)->idle_bytes, 0);
+	KUNIT_ASSERT_EQ(test, stats(sc.h)->sys_bytes, 2 * CHUNK * PAGE_SIZE);
+}
+
+#define EXPECT_ORDER(test, ...) do {					\
+	static const u32 want[] = { __VA_ARGS__ };			\
+	u32 _i;								\
+									\
+	KUNIT_ASSERT_EQ(test, sc.nr_asked, (u32)ARRAY_SIZE(want));	\
+	for (_i = 0; _i < ARRAY_SIZE(want); _i++)			\
+		KUNIT_EXPECT_EQ(test, sc.order[_i], want[_i]);		\
+} while (0)
+
+/* M20: long enough, longer, large, then shorter; at last the heap grows */
+static void reclaim_order_test(struct kunit *test)
+{
+	void *p[6];
+
+	fill(test, p);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_NOT_NULL(test, get(&sc, 4));
+	EXPECT_ORDER(test, 5, 8, 256, 1, 1, 3);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->sys_bytes, 3 * CHUNK * PAGE_SIZE);
+	check(test, sc.h);
+}
+
+/* M20: stops when enough came free, and uses it */
+static void reclaim_enough_test(struct kunit *test)
+{
+	void *p[6];
+
+	fill(test, p);
+	set_dead(&sc, p[1]);
+	set_dead(&sc, p[5]);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_PTR_EQ(test, get(&sc, 6), p[1]);
+	EXPECT_ORDER(test, 8);
+	KUNIT_EXPECT_NOT_NULL(test, get(&sc, 2));	/* fits: nothing is swept */
+	EXPECT_ORDER(test, 8);
+	KUNIT_EXPECT_PTR_EQ(test, get(&sc, 20), p[5]);
+	EXPECT_ORDER(test, 8, 256);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->sys_bytes, 2 * CHUNK * PAGE_SIZE);
+	check(test, sc.h);
+}
+
+/* M20: enough pages in pieces that are too short: sweeps on, then grows */
+static void reclaim_pieces_test(struct kunit *test)
+{
+	void *p[6];
+
+	fill(test, p);
+	set_dead(&sc, p[0]);
+	set_dead(&sc, p[2]);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_NOT_NULL(test, get(&sc, 7));
+	EXPECT_ORDER(test, 8, 256, 1, 1, 3, 5);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->sys_bytes, 3 * CHUNK * PAGE_SIZE);
+	check(test, sc.h);
+}
+
+/* M20: only where gfp allows blocking, I/O and file systems; for any client */
+static void reclaim_gfp_test(struct kunit *test)
+{
+	static const gfp_t no[] = { GFP_NOWAIT, GFP_ATOMIC, GFP_NOFS, GFP_NOIO };
+	unsigned int scope;
+	void *p[6];
+	u32 i;
+
+	fill(test, p);
+	set_dead(&sc, p[5]);
+	spanheap_cycle_begin(sc.client);
+	for (i = 0; i < ARRAY_SIZE(no); i++)
+		KUNIT_EXPECT_NOT_NULL(test, alloc_as(sc.h, NULL, CHUNK, 0, 0, no[i]));
+	scope = memalloc_nofs_save();
+	KUNIT_EXPECT_NOT_NULL(test, alloc(sc.h, CHUNK));
+	memalloc_nofs_restore(scope);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->sys_bytes, 7 * CHUNK * PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(sc.h, CHUNK), p[5]);
+	EXPECT_ORDER(test, 256);
+	check(test, sc.h);
+}
+
+/* The allocating client's spans are swept before another's */
+static void reclaim_own_first_test(struct kunit *test)
+{
+	void *p[6], *q;
+
+	new_swept(test, &other, "other");
+	q = get(&other, 18);
+	KUNIT_ASSERT_NOT_NULL(test, alloc(sc.h, CHUNK - 18));
+	p[0] = get(&sc, CHUNK);
+	KUNIT_ASSERT_EQ(test, stats(sc.h)->idle_bytes, 0);
+	set_dead(&other, q);
+	set_dead(&sc, p[0]);
+	spanheap_cycle_begin(other.client);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_PTR_EQ(test, get(&sc, 10), p[0]);
+	KUNIT_EXPECT_EQ(test, other.nr_asked, 0u);
+	KUNIT_EXPECT_NOT_NULL(test, get(&sc, CHUNK - 10));
+	KUNIT_EXPECT_PTR_EQ(test, get(&sc, 18), q);
+	KUNIT_EXPECT_EQ(test, other.nr_asked, 1u);
+	check(test, sc.h);
+}
+
+/* Rounds of a cache that drops all it has; the heap's size at the end */
+static u64 drop_rounds(struct kunit *test, gfp_t gfp)
+{
+	u32 round, i;
+
+	for (round = 0; round < 20; round++) {
+		/* what is there is dead, what comes now is not */
+		bitmap_fill(sc.dead, ARENA);
+		spanheap_cycle_begin(sc.client);
+		for (i = 0; i < 20; i++)
+			KUNIT_ASSERT_NOT_NULL(test, alloc_as(sc.h, sc.client, 3, 0, 0, gfp));
+		check(test, sc.h);
+	}
+	return stats(sc.h)->sys_bytes;
+}
+
+/* Reclaim keeps sys flat where without it the heap would grow */
+static void reclaim_flat_test(struct kunit *test)
+{
+	u64 with, without, once;
+
+	/* live spans of another client leave room for little more than a round */
+	KUNIT_ASSERT_NOT_NULL(test, alloc(sc.h, CHUNK - 60));
+	once = stats(sc.h)->sys_bytes;
+	with = drop_rounds(test, GFP_KERNEL);
+	sweep_rest(&sc);
+	spanheap_cycle_begin(sc.client);
+	sweep_rest(&sc);
+	KUNIT_ASSERT_EQ(test, counts(sc.client).pages, 0);
+	without = drop_rounds(test, GFP_NOFS);
+	kunit_info(test, "20 rounds of 240 KiB dropped: sys %llu KiB with reclaim, %llu KiB without\n",
+		   with >> 10, without >> 10);
+	KUNIT_EXPECT_EQ(test, with, once);
+	KUNIT_EXPECT_GT(test, without, once);
+}
+
+static void *victim, *spawned;
+
+/* Frees another span, frees and allocates what comes and goes, keeps one */
+static void busy_callback(struct swept *c, void *addr)
+{
+	void *p = get(c, 9), *q = get(c, 400);
+
+	if (victim && victim != addr) {
+		release(c->h, victim);
+		victim = NULL;
+	}
+	release(c->h, q);
+	if (spawned)
+		release(c->h, p);
+	else
+		spawned = p;
+}
+
+/* A callback may allocate and free, also spans that are yet to be swept */
+static void callback_allocates_test(struct kunit *test)
+{
+	void *p[30];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = get(&sc, 1 + i % 4);
+	spawned = NULL;
+	victim = p[29];
+	sc.in_sweep = busy_callback;
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, sweep_rest(&sc), 0);
+	sc.in_sweep = NULL;
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 29u);	/* no victim, no newcomer */
+	KUNIT_EXPECT_EQ(test, asked(&sc, p[29]), 0u);
+	KUNIT_ASSERT_NOT_NULL(test, spawned);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).allocs - counts(sc.client).frees, 30);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
+	check(test, sc.h);
+}
+
+static void free_self(struct swept *c, void *addr)
+{
+	release(c->h, addr);
+}
+
+static void free_and_take_again(struct swept *c, void *addr)
+{
+	size_t nr = peek(c->h, page_of(c->h, addr)).nr_pages;
+
+	release(c->h, addr);
+	spawned = get(c, nr);
+}
+
+static void resize_self(struct swept *c, void *addr)
+{
+	resize(c->h, addr, 3);
+}
+
+static void resize_and_free(struct swept *c, void *addr)
+{
+	resize(c->h, addr, 2);
+	free_and_take_again(c, addr);
+}
+
+/* A free while the callback is asked wins, and the span is freed once */
+static void free_wins_test(struct kunit *test)
+{
+	void *p = get(&sc, 5);
+
+	set_dead(&sc, p);
+	sc.in_sweep = free_self;
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).frees, 1);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
+	check(test, sc.h);
+
+	/* its address is not used again while the callback may think of it */
+	p = get(&sc, 5);
+	set_dead(&sc, p);
+	sc.in_sweep = free_and_take_again;
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_NOT_NULL(test, spawned);
+	KUNIT_EXPECT_PTR_NE(test, spawned, p);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 5);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).frees, 2);
+	p = spawned;
+	set_dead(&sc, p);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+	check(test, sc.h);
+
+	/* who resizes a span has it: it is kept */
+	sc.in_sweep = resize_self;
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 3);
+	sc.in_sweep = resize_and_free;
+	check(test, sc.h);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 2);
+	KUNIT_EXPECT_PTR_NE(test, spawned, p);
+	sc.in_sweep = NULL;
+	set_dead(&sc, spawned);
+	check(test, sc.h);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 2);
+	check(test, sc.h);
+}
+
+static void cycle_in_back(struct spanheap *h)
+{
+	spanheap_cycle_begin(sc.client);
+}
+
+/* A resized span stays as swept as it was, on the list of its new size */
+static void resize_test(struct kunit *test)
+{
+	void *p = get(&sc, 5);
+
+	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 7));
+	check(test, sc.h);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 300));
+	check(test, sc.h);
+	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 2));
+	check(test, sc.h);
+	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, ARENA + 1));
+	check(test, sc.h);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+	EXPECT_ORDER(test, 2);
+	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 4));
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+
+	/* a cycle, and another one, begin while it is being resized */
+	fake.in_back = cycle_in_back;
+	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 310));
+	KUNIT_ASSERT_PTR_EQ(test, fake.in_back, NULL);
+	check(test, sc.h);
+	fake.in_back = cycle_in_back;
+	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 610));
+	KUNIT_ASSERT_PTR_EQ(test, fake.in_back, NULL);
+	check(test, sc.h);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+	EXPECT_ORDER(test, 2, 610);
+	check(test, sc.h);
+}
+
+/* In the middle of a cycle: what is left is not swept, and can be freed */
+static void unregister_test(struct kunit *test)
+{
+	void *p[8];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = get(&sc, 1 + i * 40);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+	}
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	expect_warning(true);	/* it leaves spans */
+	spanheap_heap_unregister(sc.client);
+	expect_warning(false);
+	sc.client = NULL;
+	check(test, sc.h);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_some(sc.h, U64_MAX), 0);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(sc.h, 450));	/* nothing to reclaim */
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 1u);
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		release(sc.h, p[i]);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->orphan_bytes, 0);
+	KUNIT_EXPECT_FALSE(test, sc.h->pinned);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
+	check(test, sc.h);
+}
+
+/* Clients without callbacks have nothing to sweep and pay nothing */
+static void no_callback_test(struct kunit *test)
+{
+	static const struct spanheap_client_ops collect_only = { .collect = collect_cb };
+	struct spanheap_client *c = register_as(sc.h, "plain", NULL, NULL);
+	struct spanheap_client *d = register_as(sc.h, "collect", &collect_only, &sc);
+	void *p, *q;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c) || IS_ERR(d));
+	p = alloc_as(sc.h, c, 4, 0, 0, GFP_KERNEL);
+	q = alloc_as(sc.h, d, 4, 0, 0, GFP_KERNEL);
+	spanheap_cycle_begin(c);
+	spanheap_cycle_begin(d);
+	spanheap_cycle_begin(NULL);
+	spanheap_cycle_begin(ERR_PTR(-EINVAL));
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(c), -1);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(d), -1);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(NULL), -1);
+	spanheap_collect(sc.h, 0);
+	KUNIT_EXPECT_EQ(test, sc.collected, 2u);	/* d's, and the suite's own */
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
+	release(sc.h, p);
+	release(sc.h, q);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, 8 * PAGE_SIZE);
+	spanheap_heap_unregister(c);
+	spanheap_heap_unregister(d);
+	check(test, sc.h);
+}
+
+static void collect_registers(struct swept *c)
+{
+	spawned = register_as(c->h, "registered meanwhile", NULL, NULL);
+	spanheap_cycle_begin(c->client);
+}
+
+/* M23: who has not begun a cycle for so long is asked to, and may do as it likes */
+static void collect_test(struct kunit *test)
+{
+	void *p = get(&sc, 3);
+
+	set_dead(&sc, p);
+	sc.in_collect = collect_registers;
+	fake.now += 99;
+	spanheap_collect(sc.h, 100);
+	KUNIT_EXPECT_EQ(test, sc.collected, 0u);
+	fake.now += 1;
+	spanheap_collect(sc.h, 100);
+	KUNIT_EXPECT_EQ(test, sc.collected, 1u);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL(spawned));
+	spanheap_heap_unregister(spawned);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 3);
+
+	sc.in_collect = NULL;
+	fake.now += 60;
+	spanheap_cycle_begin(sc.client);	/* counts as one */
+	fake.now += 60;
+	spanheap_collect(sc.h, 100);
+	KUNIT_EXPECT_EQ(test, sc.collected, 1u);
+	fake.now += 40;
+	spanheap_collect(sc.h, 100);
+	spanheap_collect(sc.h, 100);	/* one that begins no cycle was asked, too */
+	KUNIT_EXPECT_EQ(test, sc.collected, 2u);
+	check(test, sc.h);
+}
+
+/* M26: releasing everything collects, sweeps, and gives all that back */
+static void release_all_test(struct kunit *test)
+{
+	void *dead = get(&sc, 100), *live = get(&sc, 50);
+
+	KUNIT_ASSERT_TRUE(test, dead && live);
+	set_dead(&sc, dead);
+	sc.in_collect = collect_registers;
+	spanheap_release_all(sc.h);
+	spanheap_heap_unregister(spawned);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->resident_bytes, 50 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, asked(&sc, live), 1u);
+	check(test, sc.h);
+}
+
+static void do_wrong_in_sweep(struct swept *c, void *addr)
+{
+	spanheap_cycle_begin(c->client);
+	spanheap_cycle_begin(other.client);
+	spawned = (void *)spanheap_sweep_one(c->client);
+	spanheap_release_all(c->h);
+	spanheap_heap_unregister(c->client);
+}
+
+static void do_wrong_in_collect(struct swept *c)
+{
+	spanheap_release_all(c->h);
+	spanheap_heap_unregister(c->client);
+	spanheap_cycle_begin(c->client);
+}
+
+/* Refused in a callback, with a warning, and nothing changed */
+static void recursion_test(struct kunit *test)
+{
+	u32 gen, i;
+
+	new_swept(test, &other, "other");
+	for (i = 0; i < 5; i++)
+		get(&sc, 2);
+	spanheap_cycle_begin(sc.client);
+	gen = sc.client->sweep->gen;
+	sc.in_sweep = do_wrong_in_sweep;
+	expect_warning(true);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	expect_warning(false);
+	sc.in_sweep = NULL;
+	KUNIT_EXPECT_EQ(test, (long)spawned, -1);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 1u);
+	KUNIT_EXPECT_EQ(test, sc.collected, 0u);
+	KUNIT_EXPECT_EQ(test, sc.client->sweep->gen, gen);
+	KUNIT_EXPECT_EQ(test, other.client->sweep->gen, 0u);
+	KUNIT_EXPECT_FALSE(test, sc.client->gone);
+	check(test, sc.h);
+
+	sc.in_collect = do_wrong_in_collect;
+	expect_warning(true);
+	spanheap_collect(sc.h, 0);
+	expect_warning(false);
+	sc.in_collect = NULL;
+	KUNIT_EXPECT_EQ(test, sc.collected, 1u);
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 5u);
+	KUNIT_EXPECT_EQ(test, sc.client->sweep->gen, gen + 2);
+	KUNIT_EXPECT_FALSE(test, sc.client->gone);
+	check(test, sc.h);
+}
+
+/* What is no verdict keeps the span */
+static void garbage_verdict_test(struct kunit *test)
+{
+	void *p = get(&sc, 2);
+
+	set_dead(&sc, p);
+	spanheap_cycle_begin(sc.client);
+	sc.verdict = 42;
+	expect_warning(true);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	expect_warning(false);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 2);
+	check(test, sc.h);
+	sc.verdict = SPANHEAP_FREE;
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 2);
+}
+
+#define MODEL_OPS	50000
+#define MODEL_SLOTS	96
+
+static struct sweep_model {
+	struct kunit *test;
+	struct rnd_state rnd;
+	struct {
+		void *p;
+		bool unswept;
+	} slot[MODEL_SLOTS];
+	u32 nr_unswept;
+	u32 nr_bad;
+} model;
+
+static enum spanheap_verdict model_sweep(void *addr, size_t nr_pages, void *priv)
+{
+	u32 i;
+
+	for (i = 0; i < MODEL_SLOTS && model.slot[i].p != addr; i++)
+		;
+	if (i == MODEL_SLOTS || !model.slot[i].unswept ||
+	    peek(sc.h, page_of(sc.h, addr)).nr_pages != nr_pages) {
+		model.nr_bad++;
+		return SPANHEAP_KEEP;
+	}
+	model.slot[i].unswept = false;
+	model.nr_unswept--;
+	if (prandom_u32_state(&model.rnd) % 4)
+		return SPANHEAP_KEEP;
+	model.slot[i].p = NULL;
+	if (prandom_u32_state(&model.rnd) % 8 == 0)
+		release(sc.h, addr);
+	return SPANHEAP_FREE;
+}
+
+static void model_op(struct spanheap_client *c, u32 i)
+{
+	u32 r = prandom_u32_state(&model.rnd), len = 1 + prandom_u32_state(&model.rnd) %
+		(r % 16 ? 12 : 300);
+	void *p;
+
+	switch (r >> 16 & 15) {
+	case 0:
+		spanheap_cycle_begin(c);
+		if (model.nr_unswept)
+			model.nr_bad++;
+		for (i = 0; i < MODEL_SLOTS; i++) {
+			model.slot[i].unswept = model.slot[i].p;
+			model.nr_unswept += model.slot[i].unswept;
+		}
+		break;
+	case 1 ... 6:
+		spanheap_sweep_one(c);
+		break;
+	case 7 ... 8:
+		if (model.slot[i].p)
+			resize(sc.h, model.slot[i].p, len);
+		break;
+	default:
+		if (model.slot[i].p) {
+			p = model.slot[i].p;
+			model.nr_unswept -= model.slot[i].unswept;
+			model.slot[i].p = NULL;
+			model.slot[i].unswept = false;
+			release(sc.h, p);
+		} else {
+			/* the slot may not be found before the span is in it */
+			p = alloc_as(sc.h, c, len, 0, 0, GFP_KERNEL);
+			model.slot[i].p = p;
+		}
+	}
+}
+
+/* Random operations beside a model of what is unswept */
+static void sweep_model_test(struct kunit *test)
+{
+	static const struct spanheap_client_ops ops = { .sweep = model_sweep };
+	struct spanheap_client *c = register_as(sc.h, "model", &ops, NULL);
+	u32 op, i;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	memset(&model, 0, sizeof(model));
+	prandom_seed_state(&model.rnd, 20140618);
+	for (op = 0; op < MODEL_OPS; op++) {
+		model_op(c, prandom_u32_state(&model.rnd) % MODEL_SLOTS);
+		KUNIT_ASSERT_EQ(test, model.nr_bad, 0u);
+		KUNIT_ASSERT_EQ(test, model.nr_unswept, c->sweep->nr_unswept);
+		if (op % 64 == 0)
+			check(test, sc.h);
+	}
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
+	for (i = 0; i < MODEL_SLOTS; i++)
+		release(sc.h, model.slot[i].p);
+	spanheap_heap_unregister(c);
+	check(test, sc.h);
+}
+
+static struct kunit_case sweep_cases[] = {
+	KUNIT_CASE(cycle_test),
+	KUNIT_CASE(finish_test),
+	KUNIT_CASE(wrap_test),
+	KUNIT_CASE(reclaim_order_test),
+	KUNIT_CASE(reclaim_enough_test),
+	KUNIT_CASE(reclaim_pieces_test),
+	KUNIT_CASE(reclaim_gfp_test),
+	KUNIT_CASE(reclaim_own_first_test),
+	KUNIT_CASE(reclaim_flat_test),
+	KUNIT_CASE(callback_allocates_test),
+	KUNIT_CASE(free_wins_test),
+	KUNIT_CASE(resize_test),
+	KUNIT_CASE(unregister_test),
+	KUNIT_CASE(no_callback_test),
+	KUNIT_CASE(collect_test),
+	KUNIT_CASE(release_all_test),
+	KUNIT_CASE(recursion_test),
+	KUNIT_CASE(garbage_verdict_test),
+	KUNIT_CASE(sweep_model_test),
+	{}
+};
+
+static struct kunit_suite sweep_suite = {
+	.name = "spanheap_sweep",
+	.init = sweep_init,
+	.exit = sweep_exit,
+	.test_cases = sweep_cases,
+};
+
+kunit_test_suite(sweep_suite);
