@@ -152,7 +152,7 @@ int spanheap_special_add(struct spanheap *h, const void *addr, struct special *s
 {
 	unsigned long flags;
 	int err = -EINVAL;
-	spinlock_t *lock;
+	spinlock_t *lock;	/* that of s */
 	struct span *s;
 
 	rcu_read_lock();	/* keeps the record a record */
@@ -183,7 +183,7 @@ struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 {
 	struct special key = { .kind = kind }, *sp = NULL;
 	unsigned long flags;
-	spinlock_t *lock;
+	spinlock_t *lock;	/* that of s */
 	struct span *s;
 
 	rcu_read_lock();	/* keeps the record a record */
@@ -320,7 +320,7 @@ bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size
 	struct special key = {};
 	struct freed_batch freed;
 	unsigned long flags;
-	spinlock_t *lock;
+	spinlock_t *lock;	/* that of s */
 	struct span *s;
 	u32 i;
 

@@ -106,8 +106,8 @@ static bool ran(unsigned int n)
 {
 	unsigned int i;
 
-	for (i = 0; i < 500 && READ_ONCE(seen.runs) < n; i++)
-		msleep(10);
+	for (i = 0; i < 250 && READ_ONCE(seen.runs) < n; i++)
+		msleep(20);
 	msleep(20);	/* and is off the object */
 	return READ_ONCE(seen.runs) == n;
 }
@@ -386,7 +386,7 @@ static int test_chaos(void)
 	/* One in eight of the finalizers comes again each time */
 	for (i = 0; i < 100; i++) {
 		cycle(client);
-		msleep(10);
+		msleep(20);
 	}
 	pr_info("%d cycles, %d added, %d removed, %d run\n", atomic_read(&cycles),
 		atomic_read(&added), atomic_read(&removed), atomic_read(&finalized));
