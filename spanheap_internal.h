@@ -593,4 +593,8 @@ int spanheap_sysfs_add_client(struct spanheap_client *client);
 void spanheap_debugfs_init(struct spanheap *h);
 void spanheap_debugfs_exit(void);
 
+#ifdef SPANHEAP_BENCH
+#include "bench/hold.h"
+#endif
+
 #endif /* _SPANHEAP_INTERNAL_H */

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the benchmark share */
+#ifndef _SPANHEAP_BENCH_H
+#define _SPANHEAP_BENCH_H
+
+#include <linux/bitops.h>
+#include <linux/ktime.h>
+#include <linux/prandom.h>
+#include <linux/types.h>
+
+#include "../spanheap_internal.h"
+
+/*
+ * Where in memory nothing is: subjects that only hand out addresses (gen_pool,
+ * the ancestor, a spanheap with a fake arena) manage a range from here on.
+ */
+#define BENCH_NOWHERE	(1UL << 40)
+
+/* ---- time of one operation, too short for ktime_get() ---- */
+
+static inline u64 bench_cycles(void)
+{
+#ifdef __x86_64__
+	u32 lo, hi;
+
+	asm volatile("lfence; rdtsc" : "=a" (lo), "=d" (hi) : : "memory");
+	return (u64)hi << 32 | lo;
+#else
+	return ktime_get_ns();
+#endif
+}
+
+extern u64 bench_ps_per_kcycle;
+
+static inline u64 bench_ps(u64 cycles)
+{
+	return mul_u64_u64_div_u64(cycles, bench_ps_per_kcycle, 1000);
+}
+
+/* ---- distribution of cycles: 16 buckets an octave, so within 6% ---- */
+
+#define HIST_BUCKETS	(48 * 16)
+
+struct bench_hist {
+	u64 n;
+	u64 sum;
+	u64 max;
+	u32 bucket[HIST_BUCKETS];
+};
+
+static inline void bench_hist_add(struct bench_hist *h, u64 v)
+{
+	int shift = max(fls64(v) - 5, 0);
+	u32 i = min_t(u64, shift * 16 + (v >> shift), HIST_BUCKETS - 1);
+
+	h->bucket[i]++;
+	h->n++;
+	h->sum += v;
+	if (v > h->max)
+		h->max = v;
+}
+
+/* The value that per100k of 100,000 stay below */
+u64 bench_hist_at(const struct bench_hist *h, u32 per100k);
+
+/* ---- results ---- */
+
+/* One line: what was measured with whom, and the value of this repetition */
+void bench_out(const char *what, const char *subject, u64 param,
+	       const char *metric, u32 rep, u64 value);
+/* Median, 99.9th percentile and maximum of a distribution, in ps */
+void bench_out_hist(const char *what, const char *subject, u64 param,
+		    const char *op, u32 rep, const struct bench_hist *h);
+
+extern unsigned int bench_reps;
+
+/* ---- what the bench build exports from the heap: inside.c ---- */
+
+extern struct bench_hist spanheap_hold_hist;
+void spanheap_hold_watch(spinlock_t *lock);
+
+/* ---- heaps that only hand out addresses ---- */
+
+struct bench_heap_ops {
+	const char *name;
+	void *(*create)(unsigned long nr_pages);
+	void (*destroy)(void *heap);
+	void *(*alloc)(void *heap, u32 nr);
+	void (*free)(void *heap, void *p, u32 nr);
+};
+
+extern const struct bench_heap_ops bench_ancestor, bench_fake_spanheap;
+extern const struct bench_heap_ops bench_first_fit, bench_best_fit;
+
+int bench_pair(void);
+int bench_zero(void);
+int bench_cold(void);
+int bench_lookup(void);
+int bench_smp(void);
+int bench_scale(void);
+int bench_holes(void);
+int bench_release(void);
+int bench_hold(void);
+int bench_meta(void);
+int bench_trace(void);
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Linked into the heap when the benchmark is built: what of the heap's inside the
+ * benchmark calls, and the histogram of hold times of the heap lock.
+ */
+#include "bench.h"
+
+spinlock_t *spanheap_hold_lock;
+struct bench_hist spanheap_hold_hist;	/* the watched lock */
+EXPORT_SYMBOL_GPL(spanheap_hold_hist);
+
+static u64 hold_since;	/* the watched lock */
+
+void spanheap_hold_begin(void)
+{
+	hold_since = bench_cycles();
+}
+
+void spanheap_hold_end(void)
+{
+	if (hold_since)	/* 0: watched since this hold began */
+		bench_hist_add(&spanheap_hold_hist, bench_cycles() - hold_since);
+	hold_since = 0;
+}
+
+/* From now on this lock's holds are timed; NULL: no more. Begins anew. */
+void spanheap_hold_watch(spinlock_t *lock)
+{
+	unsigned long flags;
+	spinlock_t *l = lock ?: spanheap_hold_lock;
+
+	if (!l)
+		return;
+	raw_spin_lock_irqsave(spinlock_check(l), flags);
+	if (lock)
+		memset(&spanheap_hold_hist, 0, sizeof(spanheap_hold_hist));
+	hold_since = 0;
+	WRITE_ONCE(spanheap_hold_lock, lock);
+	raw_spin_unlock_irqrestore(spinlock_check(l), flags);
+}
+EXPORT_SYMBOL_GPL(spanheap_hold_watch);
+
+EXPORT_SYMBOL_GPL(spanheap_heap);
+EXPORT_SYMBOL_GPL(spanheap_arena_ops);
+EXPORT_SYMBOL_GPL(spanheap_heap_create);
+EXPORT_SYMBOL_GPL(spanheap_heap_destroy);
+EXPORT_SYMBOL_GPL(spanheap_cache_init);
+EXPORT_SYMBOL_GPL(spanheap_heap_alloc);
+EXPORT_SYMBOL_GPL(spanheap_heap_free);
+EXPORT_SYMBOL_GPL(spanheap_heap_stats);
+EXPORT_SYMBOL_GPL(spanheap_scavenge);
+EXPORT_SYMBOL_GPL(spanheap_cache_drain);

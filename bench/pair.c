@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One CPU, nobody beside it: pairs of allocation and free that find everything
+ * warm, the same with zeroing, spans that are grown and backed each time, look-up.
+ */
+#include <linux/genalloc.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "bench.h"
+
+#define BATCH_NS	(4 * NSEC_PER_MSEC)	/* a repetition of one subject */
+#define POOL_PAGES	(SZ_1G >> PAGE_SHIFT)
+#define RAM_PAGES	1024u			/* longest vm_map_ram() */
+
+static struct spanheap_client *client;
+static struct kmem_cache *objects;
+static struct gen_pool *first_fit, *best_fit;
+static struct page **ram_pages;
+static void *ancestor;
+
+/* n pairs of nr pages: ns they took, or 0 when an allocation failed */
+#define PAIRS(name, alloc, free)					\
+static u64 name##_pairs(u32 nr, u32 n)					\
+{									\
+	u64 start = ktime_get_ns();					\
+									\
+	while (n--) {							\
+		typeof(alloc) p = (alloc);				\
+									\
+		if (unlikely(!p))					\
+			return 0;					\
+		free;							\
+	}								\
+	return ktime_get_ns() - start;					\
+}
+
+PAIRS(spanheap, spanheap_alloc(client, nr, GFP_KERNEL), spanheap_free(p))
+PAIRS(alloc_pages, alloc_pages(GFP_KERNEL, order_base_2(nr)), __free_pages(p, order_base_2(nr)))
+PAIRS(kmem, kmem_cache_alloc(objects, GFP_KERNEL), kmem_cache_free(objects, p))
+PAIRS(first_fit, gen_pool_alloc(first_fit, nr << PAGE_SHIFT),
+      gen_pool_free(first_fit, p, nr << PAGE_SHIFT))
+PAIRS(best_fit, gen_pool_alloc(best_fit, nr << PAGE_SHIFT),
+      gen_pool_free(best_fit, p, nr << PAGE_SHIFT))
+PAIRS(vmalloc, vmalloc((unsigned long)nr << PAGE_SHIFT), vfree(p))
+PAIRS(kvmalloc, kvmalloc((size_t)nr << PAGE_SHIFT, GFP_KERNEL), kvfree(p))
+PAIRS(vm_map_ram, vm_map_ram(ram_pages, nr, NUMA_NO_NODE), vm_unmap_ram(p, nr))
+PAIRS(ancestor, bench_ancestor.alloc(ancestor, nr), bench_ancestor.free(ancestor, p, nr))
+
+/* Who is measured at which lengths (pages); 0 ends a list */
+#define LENGTHS 12
+static const struct pair {
+	const char *name;
+	u64 (*pairs)(u32 nr, u32 n);
+	u32 nr[LENGTHS];
+} pairs[] = {
+	{ "spanheap", spanheap_pairs,
+	  { 1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536 } },
+	{ "alloc_pages", alloc_pages_pairs, { 1, 2, 4, 8, 16, 64, 256 } },
+	{ "kmem_cache 128 B", kmem_pairs, { 1 } },
+	{ "gen_pool first fit", first_fit_pairs, { 1, 16, 256, 4096, 65536 } },
+	{ "gen_pool best fit", best_fit_pairs, { 1, 16 } },
+	{ "vmalloc", vmalloc_pairs, { 1, 4, 16, 64, 256, 1024 } },
+	{ "kvmalloc", kvmalloc_pairs, { 1, 4, 16, 64, 256, 1024 } },
+	{ "vm_map_ram", vm_map_ram_pairs, { 1, 4, 16, 64, 256, 1024 } },
+	{ "ancestor", ancestor_pairs, { 1, 16, 256, 4096, 65536 } },
+};
+
+#define PAIR_RUNS	(ARRAY_SIZE(pairs) * LENGTHS)
+
+static void teardown(void)
+{
+	if (ancestor)
+		bench_ancestor.destroy(ancestor);
+	ancestor = NULL;
+	if (ram_pages && ram_pages[0])
+		__free_page(ram_pages[0]);
+	kvfree(ram_pages);
+	ram_pages = NULL;
+	if (best_fit)
+		gen_pool_destroy(best_fit);
+	best_fit = NULL;
+	if (first_fit)
+		gen_pool_destroy(first_fit);
+	first_fit = NULL;
+	kmem_cache_destroy(objects);
+	objects = NULL;
+	spanheap_client_unregister(client);
+	client = NULL;
+}
+
+static struct gen_pool *new_pool(genpool_algo_t algo)
+{
+	struct gen_pool *pool = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
+
+	if (!pool)
+		return NULL;
+	gen_pool_set_algo(pool, algo, NULL);
+	if (!gen_pool_add(pool, BENCH_NOWHERE, POOL_PAGES << PAGE_SHIFT, NUMA_NO_NODE))
+		return pool;
+	gen_pool_destroy(pool);
+	return NULL;
+}
+
+static int setup(void)
+{
+	const struct spanheap_client_attr attr = { .name = "bench" };
+	u32 i;
+
+	client = spanheap_client_register(&attr);
+	if (IS_ERR(client))
+		return PTR_ERR(client);
+	/* Of the heap's own size class, but merged with no other cache */
+	objects = kmem_cache_create("spanheap_bench", 128, 0, SLAB_HWCACHE_ALIGN,
+				    NULL);
+	first_fit = new_pool(gen_pool_first_fit);
+	best_fit = new_pool(gen_pool_best_fit);
+	ram_pages = kvcalloc(RAM_PAGES, sizeof(*ram_pages), GFP_KERNEL);
+	ancestor = bench_ancestor.create(POOL_PAGES);
+	if (!objects || !first_fit || !best_fit || !ram_pages || !ancestor)
+		goto fail;
+	ram_pages[0] = alloc_page(GFP_KERNEL);
+	if (!ram_pages[0])
+		goto fail;
+	for (i = 1; i < RAM_PAGES; i++)
+		ram_pages[i] = ram_pages[0];
+	return 0;
+
+fail:
+	teardown();
+	return -ENOMEM;
+}
+
+/* How many pairs make a repetition; also warms everything. 0: it cannot */
+static u32 how_many(const struct pair *p, u32 nr)
+{
+	u32 n = 1;
+	u64 ns;
+
+	for (;;) {
+		ns = p->pairs(nr, n);
+		if (!ns)
+			return 0;
+		if (ns >= BATCH_NS / 8 || n >= 1u << 20)
+			break;
+		n *= 2;
+	}
+	/* once more, now warm */
+	ns = p->pairs(nr, n);
+	return ns ? clamp_t(u64, div64_u64((u64)n * BATCH_NS, ns), 1, 1u << 22) : 0;
+}
+
+int bench_pair(void)
+{
+	u32 *n, rep, i, k;
+	int err = setup();
+
+	if (err)
+		return err;
+	n = kcalloc(PAIR_RUNS, sizeof(*n), GFP_KERNEL);
+	if (!n) {
+		teardown();
+		return -ENOMEM;
+	}
+	for (rep = 0; rep <= bench_reps; rep++) {
+		for (i = 0; i < PAIR_RUNS; i++) {
+			const struct pair *p = &pairs[i / LENGTHS];
+			u32 nr = p->nr[i % LENGTHS];
+			u64 ns;
+
+			cond_resched();
+			if (!nr)
+				continue;
+			if (!rep) {
+				n[i] = how_many(p, nr);
+				continue;
+			}
+			if (!n[i])
+				continue;
+			ns = p->pairs(nr, n[i]);
+			if (ns)
+				bench_out("pair", p->name, nr, "time", rep,
+					  div_u64(ns * 1000, n[i]));
+		}
+	}
+	for (i = 0, k = 0; i < PAIR_RUNS; i++)
+		k += n[i] && pairs[i / LENGTHS].pairs == spanheap_pairs;
+	kfree(n);
+	teardown();
+	return k == LENGTHS ? 0 : -ENOMEM;
+}
+
+/* ---- allocations alone, of known-zero pages ---- */
+
+#define ZERO_PAGES	16u
+#define ZERO_SPANS	8u
+#define ZERO_ROUNDS	2000u
+
+/* Booted with init_on_free=1 a free span is zero; else it is not, and is cleared */
+static u64 alloc_only(gfp_t gfp)
+{
+	void *p[ZERO_SPANS];
+	u64 start, cycles = 0;
+	u32 i, n;
+
+	for (n = 0; n < ZERO_ROUNDS; n++) {
+		start = bench_cycles();
+		for (i = 0; i < ZERO_SPANS; i++)
+			p[i] = spanheap_alloc(client, ZERO_PAGES, gfp);
+		cycles += bench_cycles() - start;
+		for (i = 0; i < ZERO_SPANS; i++)
+			spanheap_free(p[i]);
+	}
+	return div_u64(bench_ps(cycles), ZERO_ROUNDS * ZERO_SPANS);
+}
+
+int bench_zero(void)
+{
+	const char *pages = want_init_on_free() ? "known zero" : "old data";
+	u32 rep;
+	int err = setup();
+
+	if (err)
+		return err;
+	alloc_only(GFP_KERNEL);
+	for (rep = 1; rep <= bench_reps; rep++) {
+		bench_out("zero", pages, ZERO_PAGES, "zeroed alloc", rep,
+			  alloc_only(GFP_KERNEL | __GFP_ZERO));
+		bench_out("zero", pages, ZERO_PAGES, "plain alloc", rep,
+			  alloc_only(GFP_KERNEL));
+		cond_resched();
+	}
+	teardown();
+	return 0;
+}
+
+/* ---- cold: a heap of its own, grown and backed span by span ---- */
+
+#define COLD_PAGES	(SZ_64M >> PAGE_SHIFT)
+#define COLD_SPANS	512u
+
+static unsigned long bench_clock(void)
+{
+	return jiffies;
+}
+
+struct cold {
+	struct spanheap *heap;
+	void *span[COLD_SPANS];
+};
+
+static void *cold_vmalloc(struct cold *c, u32 nr)
+{
+	return vmalloc((unsigned long)nr << PAGE_SHIFT);
+}
+
+static void cold_vfree(struct cold *c, void *p)
+{
+	vfree(p);
+}
+
+static void *cold_alloc(struct cold *c, u32 nr)
+{
+	return spanheap_heap_alloc(c->heap, NULL, nr, 0, 0, GFP_KERNEL, _RET_IP_);
+}
+
+static void cold_free(struct cold *c, void *p)
+{
+	spanheap_heap_free(c->heap, p, _RET_IP_);
+}
+
+/* Times n allocations, their frees, and a release of everything */
+static int cold_run(struct cold *c, const char *name, u32 nr, u32 rep,
+		    void *(*alloc)(struct cold *c, u32 nr),
+		    void (*free)(struct cold *c, void *p))
+{
+	u32 n = min(COLD_SPANS, COLD_PAGES / nr), i;
+	u64 t0, t1, t2, t3;
+	int err = 0;
+
+	t0 = ktime_get_ns();
+	for (i = 0; i < n; i++) {
+		c->span[i] = alloc(c, nr);
+		if (!c->span[i])
+			err = -ENOMEM;
+	}
+	t1 = ktime_get_ns();
+	for (i = 0; i < n; i++)
+		free(c, c->span[i]);
+	t2 = ktime_get_ns();
+	if (c->heap)
+		spanheap_scavenge(c->heap, 0, U64_MAX);
+	t3 = ktime_get_ns();
+	if (err || !rep)
+		return err;
+	bench_out("cold", name, nr, "alloc", rep, div_u64((t1 - t0) * 1000, n));
+	bench_out("cold", name, nr, "alloc+free", rep, div_u64((t2 - t0) * 1000, n));
+	bench_out("cold", name, nr, "alloc+free+release", rep,
+		  div_u64((t3 - t0) * 1000, n));
+	return 0;
+}
+
+int bench_cold(void)
+{
+	static const u32 nr[] = { 1, 4, 16, 64, 256, 1024 };
+	struct cold *c = kzalloc(sizeof(*c), GFP_KERNEL);
+	u32 rep, i;
+	int err = 0;
+
+	if (!c)
+		return -ENOMEM;
+	for (rep = 0; rep <= bench_reps && !err; rep++) {
+		for (i = 0; i < ARRAY_SIZE(nr) && !err; i++) {
+			c->heap = NULL;
+			err = cold_run(c, "vmalloc", nr[i], rep, cold_vmalloc, cold_vfree);
+			if (err)
+				break;
+			c->heap = spanheap_heap_create(&spanheap_arena_ops,
+						       COLD_PAGES + GROW_MIN, bench_clock);
+			if (IS_ERR(c->heap)) {
+				err = PTR_ERR(c->heap);
+				break;
+			}
+			err = spanheap_cache_init(c->heap, 256) ?:
+			      cold_run(c, "spanheap", nr[i], rep, cold_alloc, cold_free);
+			spanheap_heap_destroy(c->heap);
+			cond_resched();
+		}
+	}
+	kfree(c);
+	return err;
+}
