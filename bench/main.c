@@ -28,6 +28,13 @@ static const struct {
 	{ "pair", bench_pair },
 	{ "zero", bench_zero },
 	{ "cold", bench_cold },
+	{ "lookup", bench_lookup },
+	{ "smp", bench_smp },
+	{ "scale", bench_scale },
+	{ "holes", bench_holes },
+	{ "hold", bench_hold },
+	{ "release", bench_release },
+	{ "meta", bench_meta },
 };
 
 u64 bench_ps_per_kcycle;

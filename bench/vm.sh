@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs in the VM: tools/bench puts run=, reps= and arena= before it.
 # shellcheck shell=sh disable=SC2154
+printf 'INFO\t%s, 2 CPUs, emulated, booted with "%s"\n' "$(uname -r)" "$(cat /proc/cmdline)"
 insmod /spanheap.ko arena_mb="$arena" scavenge_age_ms=4000000000 || exit 1
 for r in $(echo "$run" | tr , ' '); do
 	dmesg -c >/dev/null

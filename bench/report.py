@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Medians, ratios, tables and plots of what the benchmark printed.
+
+report.py OUTDIR NAME=FILE...   one file of BENCH lines for each machine NAME
+
+A line is "BENCH what subject param metric repetition value"; times are in
+picoseconds. Ratios are taken within a repetition, where both sides ran one after
+the other, and the median of those is what counts.
+"""
+import math
+import os
+import sys
+
+
+def read(name, path, data, info):
+    for line in open(path, errors="replace"):
+        f = line.rstrip("\n").split("\t")
+        if f[0] == "INFO":
+            info.append(f"{name}: {f[1]}")
+        if len(f) == 7 and f[0] == "BENCH":
+            key = (name, f[1], f[2], int(f[3]), f[4])
+            data.setdefault(key, {})[int(f[5])] = int(f[6])
+
+
+def quantile(values, q):
+    v = sorted(values)
+    at = q * (len(v) - 1)
+    lo = int(at)
+    hi = min(lo + 1, len(v) - 1)
+    return v[lo] + (v[hi] - v[lo]) * (at - lo)
+
+
+def spread(values):
+    return [quantile(values, q) for q in (0.5, 0.25, 0.75)]
+
+
+def is_time(metric):
+    return not any(w in metric for w in ("/", "bytes", "holds", "permille"))
+
+
+def number(x, metric):
+    """A value as people read it."""
+    if "permille" in metric:
+        return f"{x / 1000:.3f}"
+    if not is_time(metric):
+        return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+    for unit, size in (("s", 1e12), ("ms", 1e9), ("us", 1e6)):
+        if x >= size:
+            return f"{x / size:.3g} {unit}"
+    return f"{x / 1000:.3g} ns"
+
+
+# ---- what is to be reached ----
+
+NATIVE = ("uml",)
+STOCK = ("6.1", "6.12")
+BOOT = ("6.1 as shipped", "6.12 as shipped")
+
+
+def ratios(data, a, b):
+    x, y = data.get(a, {}), data.get(b, {})
+    return [x[r] / y[r] for r in x if y.get(r)]
+
+
+def goals(data):
+    """Yields: point, what, machine, ratio's values (or plain ones), sign, bound, metric."""
+    def k(m, what, who, param, metric="time"):
+        return (m, what, who, param, metric)
+
+    def pair(m, who, n):
+        return k(m, "pair", who, n)
+
+    for m in NATIVE:
+        yield 1, "pair of 1 page / alloc_page", m, ratios(data, pair(m, "spanheap", 1), pair(m, "alloc_pages", 1)), "<=", 0.5
+        yield 1, "pair of 1 page / kmem_cache of 128 B", m, ratios(data, pair(m, "spanheap", 1), pair(m, "kmem_cache 128 B", 1)), "<=", 1.3
+        for n in (2, 4, 8, 16):
+            yield 1, f"pair of {n} pages / own pair of 1 page", m, ratios(data, pair(m, "spanheap", n), pair(m, "spanheap", 1)), "<=", 1.2
+    for m in NATIVE:
+        sizes = [n for n in (32, 64, 256, 1024, 4096, 16384, 65536) if pair(m, "spanheap", n) in data]
+        if sizes:
+            reps = set.intersection(*(set(data[pair(m, "spanheap", n)]) for n in sizes))
+            v = [[data[pair(m, "spanheap", n)][r] for n in sizes] for r in reps]
+            yield 2, f"slowest / fastest pair, {sizes[0]} to {sizes[-1]:,} pages", m, [max(x) / min(x) for x in v], "<=", 3
+    for m in STOCK:
+        for n, bound in ((1, 10), (16, 25), (256, 300)):
+            yield 3, f"vmalloc+vfree / warm pair, {n} pages", m, ratios(data, pair(m, "vmalloc", n), pair(m, "spanheap", n)), ">=", bound
+        yield 3, "vmalloc+vfree / cold alloc+free, 256 pages", m, ratios(data, k(m, "cold", "vmalloc", 256, "alloc+free"), k(m, "cold", "spanheap", 256, "alloc+free")), ">=", 1.5
+    for m in BOOT:
+        for n in (1, 4, 16, 64, 256, 1024):
+            yield 3, f"vmalloc+vfree / warm pair, {n} pages", m, ratios(data, pair(m, "vmalloc", n), pair(m, "spanheap", n)), ">", 1
+        for n in (1, 4, 16, 64, 256, 1024):
+            yield 3, f"vmalloc+vfree / cold alloc+free, {n} pages", m, ratios(data, k(m, "cold", "vmalloc", n, "alloc+free"), k(m, "cold", "spanheap", n, "alloc+free")), ">", 1
+    for m in NATIVE:
+        for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
+            yield 4, f"{op}, 1,000,000 / 1,000 free spans", m, ratios(data, k(m, "scale", "spanheap", 1000000, op), k(m, "scale", "spanheap", 1000, op)), "<=", 2
+        for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
+            yield 4, f"{op}, 65,536 holes of 8 KiB / none", m, ratios(data, k(m, "holes", "spanheap", 65536, op), k(m, "holes", "spanheap", 0, op)), "<=", 2
+        for n in (1, 16):
+            one = k(m, "smp", "spanheap", n, "1 CPU pairs/s")
+            yield 5, f"2 CPUs / 1 CPU, pairs of {n} pages a second", m, ratios(data, k(m, "smp", "spanheap", n, "2 CPUs pairs/s"), one), ">=", 1.9
+            yield 5, f"producer/consumer / 1 CPU, {n} pages", m, ratios(data, k(m, "smp", "spanheap", n, "producer/consumer pairs/s"), one), ">=", 1.3
+        for n in (8, 700):
+            alone = k(m, "lookup", "spanheap", n, "alone")
+            yield 6, f"look-up in spans of {n} pages, ns", m, [x / 1000 for x in data.get(alone, {}).values()], "<=", 15
+            yield 6, f"look-up in spans of {n} pages beside allocation / alone", m, ratios(data, k(m, "lookup", "spanheap", n, "beside"), alone), "<=", 1.1
+    for m in STOCK:
+        for n in (16, 32768):
+            yield 7, f"pages released a second / bare loop, spans of {n:,} pages", m, ratios(data, k(m, "release", "spanheap", n, "pages/s"), k(m, "release", "bare loop", 32768, "pages/s")), ">=", 0.8
+            yield 7, f"pages per TLB flush, spans of {n:,} pages", m, list(data.get(k(m, "release", "spanheap", n, "pages/flush"), {}).values()), ">=", 512
+        for n in (1, 64):
+            yield 7, f"p99.9 of allocating {n} pages, during release / idle", m, ratios(data, k(m, "beside release", "releasing", n, "alloc p99.9"), k(m, "beside release", "idle", n, "alloc p99.9")), "<=", 2
+    for m in NATIVE:
+        yield 7, "longest hold of the heap lock, 1,000,000 free spans, us", m, [x / 1e6 for x in data.get(k(m, "hold", "spanheap", 1000000, "hold max"), {}).values()], "<=", 50
+        yield 7, "p99.9 of allocation, during release / idle, 1,000,000 free spans", m, ratios(data, k(m, "hold release", "spanheap", 1000000, "alloc p99.9"), k(m, "hold idle", "spanheap", 1000000, "alloc p99.9")), "<=", 2
+    for m in STOCK:
+        for n in (16, 64, 256):
+            v = data.get(k(m, "meta", "spanheap", n, "bytes/MiB"), {})
+            yield 8, f"metadata, spans of {n} pages, % of the memory", m, [x / 2**20 * 100 for x in v.values()], "<=", 0.5
+    for m in STOCK:
+        names = sorted({key[1] for key in data if key[0] == m and key[1].startswith("trace ")})
+        for t in names:
+            for metric, bound in (("resident/live peak permille", 1.15),):
+                v = data.get(k(m, t, "spanheap", 0, metric), {})
+                yield 9, f"{t}: peak resident / peak live", m, [x / 1000 for x in v.values()], "<=", bound
+            mine = data.get(k(m, t, "spanheap", 0, "resident/live mean permille"), {})
+            peers = [list(data[key].values())[0] for key in data if key[0] == m and key[1] == t and key[2] != "spanheap" and key[4] == "resident/live mean permille"]
+            if mine and peers:
+                yield 9, f"{t}: mean resident / live, to that of the best peer", m, [x / min(peers) for x in mine.values()], "<=", 1
+    for m in ("uml init_on_free=1",):
+        yield 10, "zeroed / plain allocation, 16 known-zero pages", m, ratios(data, k(m, "zero", "known zero", 16, "zeroed alloc"), k(m, "zero", "known zero", 16, "plain alloc")), "<=", 1.1
+
+
+HOLDS = {"<=": lambda x, b: x <= b, ">=": lambda x, b: x >= b, ">": lambda x, b: x > b}
+
+
+def markdown(data, info, path):
+    with open(path, "w") as o:
+        print("# Measurements\n", file=o)
+        print("Made by `make bench`; method and distortions are in ../performance.rst. Times are medians with", file=o)
+        print("their quartiles; ratios are medians of the ratios within each repetition, with theirs.\n", file=o)
+        for line in info:
+            print(f"* {line}", file=o)
+        print("\n## What was to be reached\n", file=o)
+        print("| point | ratio or value | machine | measured | quartiles | wanted | reached |", file=o)
+        print("|---|---|---|---|---|---|---|", file=o)
+        for point, what, m, v, sign, bound in goals(data):
+            if not v:
+                continue
+            mid, lo, hi = spread(v)
+            ok = "yes" if HOLDS[sign](mid, bound) else "**no**"
+            print(f"| {point} | {what} | {m} | {mid:.3g} | {lo:.3g} - {hi:.3g} | {sign} {bound} | {ok} |", file=o)
+        for m in dict.fromkeys(key[0] for key in data):
+            for what in dict.fromkeys(key[1] for key in data if key[0] == m):
+                keys = [key for key in data if key[:2] == (m, what)]
+                metrics = list(dict.fromkeys(key[4] for key in keys))
+                print(f"\n## {m}: {what}\n", file=o)
+                print("| subject | " + ("" if what.startswith("trace") else "pages or spans | ") + " | ".join(metrics) + " |", file=o)
+                print("|" + "---|" * (len(metrics) + 1 + (not what.startswith("trace"))), file=o)
+                for who, param in dict.fromkeys((key[2], key[3]) for key in keys):
+                    row = [who] if what.startswith("trace") else [who, f"{param:,}"]
+                    for metric in metrics:
+                        v = data.get((m, what, who, param, metric))
+                        if not v:
+                            row.append("")
+                            continue
+                        mid, lo, hi = spread(v.values())
+                        text = number(mid, metric)
+                        if len(v) > 1 and (lo, hi) != (mid, mid):
+                            text += f" ({number(lo, metric)} - {number(hi, metric)})"
+                        row.append(text)
+                    print("| " + " | ".join(row) + " |", file=o)
+
+
+def tsv(data, path):
+    with open(path, "w") as o:
+        print("machine\twhat\tsubject\tparam\tmetric\trepetitions\tmedian\tq1\tq3\tunit", file=o)
+        for key, v in data.items():
+            mid, lo, hi = spread(v.values())
+            unit = "ps" if is_time(key[4]) else "1"
+            print(*key, len(v), f"{mid:.0f}", f"{lo:.0f}", f"{hi:.0f}", unit, sep="\t", file=o)
+
+
+# ---- plots ----
+
+COLOURS = ("#c0392b", "#2c6fbb", "#27875a", "#8e44ad", "#b9770e", "#566573", "#d35d90", "#16a3a3")
+
+
+class Svg:
+    W, H, LEFT, RIGHT, TOP, BOTTOM = 760, 440, 70, 190, 40, 50
+
+    def __init__(self, title):
+        self.out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.W} {self.H}" '
+                    'font-family="sans-serif" font-size="12">',
+                    f'<rect width="{self.W}" height="{self.H}" fill="white"/>']
+        self.text(self.LEFT, 22, title, size=15)
+
+    def text(self, x, y, s, anchor="start", size=12, colour="#222"):
+        s = str(s).replace("&", "&amp;").replace("<", "&lt;")
+        self.out.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{s}</text>')
+
+    def line(self, x1, y1, x2, y2, colour="#ddd", width=1):
+        self.out.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>')
+
+    def legend(self, i, name):
+        y = self.TOP + 14 + 18 * i
+        self.line(self.W - self.RIGHT + 12, y - 4, self.W - self.RIGHT + 32, y - 4, COLOURS[i % len(COLOURS)], 3)
+        self.text(self.W - self.RIGHT + 38, y, name)
+
+    def y_axis(self, lo, hi, show):
+        """A logarithmic axis over whole decades; returns the mapping."""
+        a, b = math.floor(math.log10(lo)), math.ceil(math.log10(hi))
+        b = max(b, a + 1)
+        height = self.H - self.TOP - self.BOTTOM
+
+        def y(v):
+            return self.H - self.BOTTOM - height * (math.log10(v) - a) / (b - a)
+        for e in range(a, b + 1):
+            self.line(self.LEFT, y(10**e), self.W - self.RIGHT, y(10**e))
+            self.text(self.LEFT - 6, y(10**e) + 4, show(10**e), "end")
+        return y
+
+    def save(self, path):
+        with open(path, "w") as o:
+            print("\n".join(self.out + ["</svg>"]), file=o)
+
+
+def plot_pairs(data, machine, path):
+    series = {}
+    for (m, what, who, n, _), v in data.items():
+        if (m, what) == (machine, "pair"):
+            series.setdefault(who, []).append((n, *spread(v.values())))
+    if not series:
+        return
+    values = [p[1] for s in series.values() for p in s]
+    pages = [p[0] for s in series.values() for p in s]
+    svg = Svg(f"One pair of allocation and free, warm ({machine})")
+    y = svg.y_axis(min(values), max(values), lambda v: number(v, ""))
+    top = math.log2(max(pages))
+
+    def x(n):
+        return svg.LEFT + (svg.W - svg.LEFT - svg.RIGHT) * math.log2(n) / top
+    for e in range(0, int(top) + 1, 2):
+        svg.text(x(2**e), svg.H - svg.BOTTOM + 16, f"{2**e:,}", "middle")
+    svg.text((svg.LEFT + svg.W - svg.RIGHT) / 2, svg.H - 12, "pages", "middle")
+    for i, (who, points) in enumerate(series.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        points.sort()
+        path_ = " ".join(f"{x(n):.1f},{y(mid):.1f}" for n, mid, _, _ in points)
+        svg.out.append(f'<polyline points="{path_}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for n, mid, lo, hi in points:
+            svg.line(x(n), y(lo), x(n), y(hi), colour)
+            svg.out.append(f'<circle cx="{x(n):.1f}" cy="{y(mid):.1f}" r="3" fill="{colour}"/>')
+        svg.legend(i, who)
+    svg.save(path)
+
+
+def plot_bars(groups, title, metric, path):
+    """groups: {label: {name: (median, q1, q3)}}"""
+    groups = {g: b for g, b in groups.items() if b}
+    if not groups:
+        return
+    names = list(dict.fromkeys(n for b in groups.values() for n in b))
+    values = [v[0] for b in groups.values() for v in b.values()]
+    svg = Svg(title)
+    y = svg.y_axis(min(values) / 2, max(values), lambda v: number(v, metric))
+    width = (svg.W - svg.LEFT - svg.RIGHT) / len(groups)
+    bar = width * 0.8 / len(names)
+    for g, (label, bars) in enumerate(groups.items()):
+        left = svg.LEFT + g * width + width * 0.1
+        svg.text(left + width * 0.4, svg.H - svg.BOTTOM + 16, label, "middle", 11)
+        for name, (mid, lo, hi) in bars.items():
+            i = names.index(name)
+            at = left + i * bar
+            svg.out.append(f'<rect x="{at:.1f}" y="{y(mid):.1f}" width="{bar * 0.9:.1f}" '
+                           f'height="{svg.H - svg.BOTTOM - y(mid):.1f}" fill="{COLOURS[i % len(COLOURS)]}"/>')
+            svg.line(at + bar * 0.45, y(max(lo, 1)), at + bar * 0.45, y(max(hi, 1)), "#222")
+    for i, name in enumerate(names):
+        svg.legend(i, name)
+    svg.save(path)
+
+
+def bars(data, machine, what, metric, who=None):
+    return {key[3]: spread(v.values()) for key, v in data.items()
+            if key[0] == machine and key[1] == what and key[4] == metric and (not who or key[2] == who)}
+
+
+def main():
+    out = sys.argv[1]
+    data, info = {}, []
+    for arg in sys.argv[2:]:
+        name, path = arg.split("=", 1)
+        read(name, path, data, info)
+    if not data:
+        sys.exit("report: no measurement in " + " ".join(sys.argv[2:]))
+    os.makedirs(out, exist_ok=True)
+    tsv(data, os.path.join(out, "results.tsv"))
+    markdown(data, info, os.path.join(out, "results.md"))
+    for m in dict.fromkeys(key[0] for key in data):
+        plot_pairs(data, m, os.path.join(out, f"pair-{m.replace(' ', '-').replace('=', '-')}.svg"))
+    groups = {}
+    for metric in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
+        groups[metric] = {f"{who}, {n:,} free spans": v for who in ("spanheap", "ancestor")
+                          for n, v in bars(data, "uml", "scale", metric, who).items()}
+    plot_bars(groups, "One operation beside many free spans (uml)", "", os.path.join(out, "scale.svg"))
+    groups = {}
+    for who in dict.fromkeys(key[2] for key in data if key[:2] == ("uml", "smp")):
+        for n in dict.fromkeys(key[3] for key in data if key[:3] == ("uml", "smp", who)):
+            groups[f"{who.split()[0]} {n}"] = {
+                metric.replace(" pairs/s", ""): spread(data[("uml", "smp", who, n, metric)].values())
+                for metric in ("1 CPU pairs/s", "2 CPUs pairs/s", "producer/consumer pairs/s")
+                if ("uml", "smp", who, n, metric) in data}
+    plot_bars(groups, "Pairs a second on one and two CPUs (uml)", "pairs/s", os.path.join(out, "smp.svg"))
+
+
+if __name__ == "__main__":
+    main()

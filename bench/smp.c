@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One CPU beside two: pairs on each, allocation on one and free on the other, and
+ * look-up with and without allocation beside it.
+ */
+#include <linux/cpumask.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "bench.h"
+
+#define RUN_NS		(40 * NSEC_PER_MSEC)
+#define RING		256u	/* spans on their way to the other CPU */
+#define BURST		64u	/* pairs between looks at the clock */
+
+struct ring {
+	void *slot[RING];
+	u32 put ____cacheline_aligned_in_smp;
+	u32 got ____cacheline_aligned_in_smp;
+};
+
+enum role { PAIRS, PRODUCE, CONSUME, NOISE };
+
+struct worker {
+	struct task_struct *task;
+	enum role role;
+	const struct smp_subject *subject;
+	u32 nr;
+	struct ring *ring;
+	atomic_t *ready;	/* workers that are there */
+	u32 *stop;		/* told to stop */
+	u32 wait_for;
+	u64 ops;
+	u64 ns;
+} ____cacheline_aligned_in_smp;
+
+struct smp_subject {
+	const char *name;
+	void *(*alloc)(u32 nr);
+	void (*free)(void *p, u32 nr);
+	u32 nr[4];
+};
+
+static struct spanheap_client *client;
+static struct kmem_cache *objects;
+static void *ancestor;
+
+static void *heap_alloc(u32 nr)
+{
+	return spanheap_alloc(client, nr, GFP_KERNEL);
+}
+
+static void heap_free(void *p, u32 nr)
+{
+	spanheap_free(p);
+}
+
+static void *pages_alloc(u32 nr)
+{
+	return alloc_pages(GFP_KERNEL, order_base_2(nr));
+}
+
+static void pages_free(void *p, u32 nr)
+{
+	__free_pages(p, order_base_2(nr));
+}
+
+static void *object_alloc(u32 nr)
+{
+	return kmem_cache_alloc(objects, GFP_KERNEL);
+}
+
+static void object_free(void *p, u32 nr)
+{
+	kmem_cache_free(objects, p);
+}
+
+static void *ancestor_alloc(u32 nr)
+{
+	return bench_ancestor.alloc(ancestor, nr);
+}
+
+static void ancestor_free(void *p, u32 nr)
+{
+	bench_ancestor.free(ancestor, p, nr);
+}
+
+static const struct smp_subject subjects[] = {
+	{ "spanheap", heap_alloc, heap_free, { 1, 16, 64, 1024 } },
+	{ "alloc_pages", pages_alloc, pages_free, { 1, 16 } },
+	{ "kmem_cache 128 B", object_alloc, object_free, { 1 } },
+	{ "ancestor", ancestor_alloc, ancestor_free, { 1, 16, 64 } },
+};
+
+static bool pair_burst(struct worker *w)
+{
+	u32 i;
+
+	for (i = 0; i < BURST; i++) {
+		void *p = w->subject->alloc(w->nr);
+
+		if (!p)
+			return false;
+		w->subject->free(p, w->nr);
+	}
+	w->ops += BURST;
+	return true;
+}
+
+/* Some lengths, cached and not, held for a while */
+static bool noise_burst(struct worker *w)
+{
+	void *p[BURST];
+	u32 i;
+
+	for (i = 0; i < BURST; i++)
+		p[i] = spanheap_alloc(client, 1 + i, GFP_KERNEL);
+	for (i = 0; i < BURST; i++)
+		spanheap_free(p[i]);
+	w->ops += BURST;
+	return true;
+}
+
+static bool produce_burst(struct worker *w)
+{
+	struct ring *r = w->ring;
+	u32 i;
+
+	for (i = 0; i < BURST; i++) {
+		void *p;
+
+		/* pairs with the release in consume_burst() */
+		if (r->put - smp_load_acquire(&r->got) == RING)
+			break;
+		p = w->subject->alloc(w->nr);
+		if (!p)
+			return false;
+		r->slot[r->put % RING] = p;
+		/* pairs with the acquire in consume_burst() */
+		smp_store_release(&r->put, r->put + 1);
+		w->ops++;
+	}
+	if (!i)
+		cpu_relax();
+	return true;
+}
+
+static bool consume_burst(struct worker *w)
+{
+	struct ring *r = w->ring;
+	u32 i;
+
+	for (i = 0; i < BURST; i++) {
+		/* pairs with the release in produce_burst() */
+		if (r->got == smp_load_acquire(&r->put))
+			break;
+		w->subject->free(r->slot[r->got % RING], w->nr);
+		/* pairs with the acquire in produce_burst() */
+		smp_store_release(&r->got, r->got + 1);
+		w->ops++;
+	}
+	if (!i)
+		cpu_relax();
+	return true;
+}
+
+static int worker_fn(void *data)
+{
+	static bool (*const burst[])(struct worker *w) = {
+		[PAIRS] = pair_burst, [PRODUCE] = produce_burst,
+		[CONSUME] = consume_burst, [NOISE] = noise_burst,
+	};
+	struct worker *w = data;
+	bool ok = true;
+	u64 start;
+
+	atomic_inc(w->ready);
+	while (atomic_read(w->ready) < w->wait_for)
+		cond_resched();	/* this CPU may have to make the others */
+	start = ktime_get_ns();
+	while (ok && !READ_ONCE(*w->stop)) {
+		ok = burst[w->role](w);
+		if (w->role != NOISE && ktime_get_ns() - start > RUN_NS)
+			break;
+	}
+	w->ns = ktime_get_ns() - start;
+	if (w->role != NOISE)
+		WRITE_ONCE(*w->stop, 1);	/* who ran alone would seem fast */
+	while (w->role == CONSUME && w->ring->got != smp_load_acquire(&w->ring->put))
+		consume_burst(w);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+/* The n-th online CPU */
+static int nth_cpu(u32 n)
+{
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		if (!n--)
+			return cpu;
+	return cpumask_first(cpu_online_mask);
+}
+
+static int start(struct worker *w, u32 cpu)
+{
+	w->task = kthread_create(worker_fn, w, "spanheap_bench");
+	if (IS_ERR(w->task))
+		return PTR_ERR(w->task);
+	kthread_bind(w->task, nth_cpu(cpu));
+	get_task_struct(w->task);
+	wake_up_process(w->task);
+	return 0;
+}
+
+static void stop(struct worker *w)
+{
+	if (IS_ERR_OR_NULL(w->task))
+		return;
+	kthread_stop(w->task);
+	put_task_struct(w->task);
+}
+
+/* Pairs in a second, all workers together, in role[0 .. n) */
+static u64 run(const struct smp_subject *s, u32 nr, const enum role *role, u32 n)
+{
+	struct worker *w = kcalloc(n, sizeof(*w), GFP_KERNEL);
+	struct ring *ring = kzalloc(sizeof(*ring), GFP_KERNEL);
+	atomic_t ready = ATOMIC_INIT(0);
+	u32 stopped = 0, i;
+	u64 rate = 0;
+
+	for (i = 0; w && ring && i < n; i++) {
+		w[i] = (struct worker) {
+			.role = role[i], .subject = s, .nr = nr, .ring = ring,
+			.ready = &ready, .stop = &stopped, .wait_for = n,
+		};
+		if (start(&w[i], i)) {
+			atomic_set(&ready, n);
+			WRITE_ONCE(stopped, 1);
+			break;
+		}
+	}
+	while (!READ_ONCE(stopped))
+		schedule_timeout_interruptible(1);
+	for (i = 0; w && i < n; i++)
+		stop(&w[i]);
+	for (i = 0; w && i < n; i++)
+		if (w[i].ns && w[i].role != CONSUME)
+			rate += div64_u64(w[i].ops * NSEC_PER_SEC, w[i].ns);
+	kfree(ring);
+	kfree(w);
+	return rate;
+}
+
+static void teardown(void)
+{
+	if (ancestor)
+		bench_ancestor.destroy(ancestor);
+	kmem_cache_destroy(objects);
+	spanheap_client_unregister(client);
+	ancestor = NULL;
+	objects = NULL;
+	client = NULL;
+}
+
+static int setup(void)
+{
+	const struct spanheap_client_attr attr = { .name = "bench" };
+
+	client = spanheap_client_register(&attr);
+	if (IS_ERR(client))
+		return PTR_ERR(client);
+	objects = kmem_cache_create("spanheap_bench", 128, 0, SLAB_HWCACHE_ALIGN,
+				    NULL);
+	ancestor = bench_ancestor.create(SZ_1G >> PAGE_SHIFT);
+	if (objects && ancestor)
+		return 0;
+	teardown();
+	return -ENOMEM;
+}
+
+int bench_smp(void)
+{
+	static const enum role both[] = { PAIRS, PAIRS };
+	static const enum role apart[] = { PRODUCE, CONSUME };
+	u32 rep, i, k;
+	int err;
+
+	if (num_online_cpus() < 2)
+		return -EOPNOTSUPP;
+	err = setup();
+	if (err)
+		return err;
+	for (rep = 0; rep <= bench_reps; rep++) {
+		for (i = 0; i < ARRAY_SIZE(subjects); i++) {
+			const struct smp_subject *s = &subjects[i];
+
+			for (k = 0; k < ARRAY_SIZE(s->nr) && s->nr[k]; k++) {
+				u64 one = run(s, s->nr[k], both, 1);
+				u64 two = run(s, s->nr[k], both, 2);
+				u64 ring = run(s, s->nr[k], apart, 2);
+
+				if (!rep)	/* warms */
+					continue;
+				bench_out("smp", s->name, s->nr[k], "1 CPU pairs/s", rep, one);
+				bench_out("smp", s->name, s->nr[k], "2 CPUs pairs/s", rep, two);
+				bench_out("smp", s->name, s->nr[k], "producer/consumer pairs/s",
+					  rep, ring);
+			}
+		}
+	}
+	teardown();
+	return 0;
+}
+
+/* ---- look-up ---- */
+
+#define LOOK_SPANS	64u
+#define LOOK_PAGES	700u	/* longer than a leaf of the map */
+#define LOOKS		200000u
+
+static u64 look(void *const *at, u32 nr)
+{
+	u64 start = ktime_get_ns(), found = 0;
+	u32 i;
+
+	for (i = 0; i < LOOKS; i++)
+		found += !!spanheap_base(at[i % nr]);
+	start = ktime_get_ns() - start;
+	return found == LOOKS ? div_u64(start * 1000, LOOKS) : 0;
+}
+
+/* Interior addresses, of long spans and of short ones */
+static int look_all(void **at, u32 nr_pages, u32 rep)
+{
+	struct worker w;
+	atomic_t ready = ATOMIC_INIT(0);
+	u32 stopped = 0, i;
+	u64 alone, beside;
+	int err;
+
+	for (i = 0; i < LOOK_SPANS; i++) {
+		at[i] = spanheap_alloc(client, nr_pages, GFP_KERNEL);
+		if (!at[i])
+			break;
+		at[i] += (nr_pages * i / LOOK_SPANS) * PAGE_SIZE + i;
+	}
+	alone = i == LOOK_SPANS ? look(at, LOOK_SPANS) : 0;
+	w = (struct worker) {
+		.role = NOISE, .ready = &ready, .stop = &stopped, .wait_for = 1,
+	};
+	err = start(&w, 1);
+	while (!err && !atomic_read(&ready))
+		cond_resched();
+	beside = err || !alone ? 0 : look(at, LOOK_SPANS);
+	WRITE_ONCE(stopped, 1);
+	if (!err)
+		stop(&w);
+	while (i--)
+		spanheap_free(spanheap_base(at[i]));
+	if (!alone || !beside)
+		return -ENOMEM;
+	if (rep) {
+		bench_out("lookup", "spanheap", nr_pages, "alone", rep, alone);
+		bench_out("lookup", "spanheap", nr_pages, "beside", rep, beside);
+	}
+	return 0;
+}
+
+int bench_lookup(void)
+{
+	void **at = kcalloc(LOOK_SPANS, sizeof(*at), GFP_KERNEL);
+	int err = at ? setup() : -ENOMEM;
+	u32 rep;
+
+	if (err) {
+		kfree(at);
+		return err;
+	}
+	/* not on the CPU of the other */
+	set_cpus_allowed_ptr(current, cpumask_of(nth_cpu(0)));
+	for (rep = 0; rep <= bench_reps && !err; rep++)
+		err = look_all(at, 8, rep) ?: look_all(at, LOOK_PAGES, rep);
+	set_cpus_allowed_ptr(current, cpu_possible_mask);
+	teardown();
+	kfree(at);
+	return err;
+}
