@@ -35,6 +35,7 @@ static const struct {
 	{ "hold", bench_hold },
 	{ "release", bench_release },
 	{ "meta", bench_meta },
+	{ "trace", bench_trace },
 };
 
 u64 bench_ps_per_kcycle;

@@ -5,7 +5,7 @@ printf 'INFO\t%s, 2 CPUs, emulated, booted with "%s"\n' "$(uname -r)" "$(cat /pr
 insmod /spanheap.ko arena_mb="$arena" scavenge_age_ms=4000000000 || exit 1
 for r in $(echo "$run" | tr , ' '); do
 	dmesg -c >/dev/null
-	insmod /spanheap_bench.ko run="$r" reps="$reps" || { dmesg; exit 1; }
+	insmod /spanheap_bench.ko run="$r" reps="$reps" traces="$(echo /traces/*.trace | tr ' ' ,)" || { dmesg; exit 1; }
 	dmesg | sed -n 's/.*\(BENCH.*\)/\1/p'
 	rmmod spanheap_bench
 done

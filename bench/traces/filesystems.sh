@@ -13,7 +13,7 @@ for round in 1 2 3 4 5 6; do
 	mke2fs /dev/loop0 >/dev/null
 	mount -t ext4 /dev/loop0 /mnt/a
 	echo $((32 + 16 * (round % 3)))M >/sys/block/zram0/disksize
-	mkfs.vfat /dev/zram0 >/dev/null
+	mkdosfs /dev/zram0 >/dev/null
 	mount -t vfat /dev/zram0 /mnt/b || true
 	mkdir -p /mnt/a/up /mnt/a/work
 	mount -t overlay -o "lowerdir=/lib/modules,upperdir=/mnt/a/up,workdir=/mnt/a/work" o /mnt/o || true
