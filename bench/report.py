@@ -36,7 +36,7 @@ def spread(values):
 
 
 def is_time(metric):
-    return not any(w in metric for w in ("/", "bytes", "holds", "permille"))
+    return not any(w in metric for w in ("/", "bytes", "holds", "pages", "permille"))
 
 
 def number(x, metric):
