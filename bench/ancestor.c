@@ -22,7 +22,7 @@ struct mspan {
 };
 
 struct mheap {
-	spinlock_t lock;
+	spinlock_t lock;	/* everything */
 	struct list_head free[LISTS];
 	struct list_head large;
 	struct mspan **spans;	/* [nr_pages] */

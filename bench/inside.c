@@ -5,7 +5,7 @@
  */
 #include "bench.h"
 
-spinlock_t *spanheap_hold_lock;
+spinlock_t *spanheap_hold_lock;		/* the watched lock; itself */
 struct bench_hist spanheap_hold_hist;	/* the watched lock */
 EXPORT_SYMBOL_GPL(spanheap_hold_hist);
 

@@ -4,7 +4,6 @@
 modprobe loop
 modprobe zram num_devices=2
 modprobe ext4
-modprobe vfat
 modprobe overlay
 mkdir -p /mnt/a /mnt/b /mnt/o
 for round in 1 2 3 4 5 6; do
@@ -13,8 +12,8 @@ for round in 1 2 3 4 5 6; do
 	mke2fs /dev/loop0 >/dev/null
 	mount -t ext4 /dev/loop0 /mnt/a
 	echo $((32 + 16 * (round % 3)))M >/sys/block/zram0/disksize
-	mkdosfs /dev/zram0 >/dev/null
-	mount -t vfat /dev/zram0 /mnt/b || true
+	mke2fs /dev/zram0 >/dev/null
+	mount -t ext4 /dev/zram0 /mnt/b || true
 	mkdir -p /mnt/a/up /mnt/a/work
 	mount -t overlay -o "lowerdir=/lib/modules,upperdir=/mnt/a/up,workdir=/mnt/a/work" o /mnt/o || true
 	cp -r /lib/modules/*/kernel/crypto /lib/modules/*/kernel/lib /mnt/a/ 2>/dev/null || true
