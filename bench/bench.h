@@ -4,7 +4,9 @@
 #define _SPANHEAP_BENCH_H
 
 #include <linux/bitops.h>
+#include <linux/export.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/prandom.h>
 #include <linux/types.h>
 

@@ -7,6 +7,7 @@
 #include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/reboot.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
 #include "bench.h"
