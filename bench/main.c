@@ -129,7 +129,7 @@ static void __exit bench_exit(void)
 {
 }
 
-module_init(bench_init);
+late_initcall_sync(bench_init);	/* built in: when there is a console */
 module_exit(bench_exit);
 
 MODULE_DESCRIPTION("Benchmark of spanheap");

@@ -324,13 +324,13 @@ int bench_smp(void)
 #define LOOK_PAGES	700u	/* longer than a leaf of the map */
 #define LOOKS		200000u
 
-static u64 look(void *const *at, u32 nr)
+static u64 look(void *const *at)
 {
 	u64 start = ktime_get_ns(), found = 0;
 	u32 i;
 
 	for (i = 0; i < LOOKS; i++)
-		found += !!spanheap_base(at[i % nr]);
+		found += !!spanheap_base(at[i % LOOK_SPANS]);
 	start = ktime_get_ns() - start;
 	return found == LOOKS ? div_u64(start * 1000, LOOKS) : 0;
 }
@@ -350,14 +350,14 @@ static int look_all(void **at, u32 nr_pages, u32 rep)
 			break;
 		at[i] += (nr_pages * i / LOOK_SPANS) * PAGE_SIZE + i;
 	}
-	alone = i == LOOK_SPANS ? look(at, LOOK_SPANS) : 0;
+	alone = i == LOOK_SPANS ? look(at) : 0;
 	w = (struct worker) {
 		.role = NOISE, .ready = &ready, .stop = &stopped, .wait_for = 1,
 	};
 	err = start(&w, 1);
 	while (!err && !atomic_read(&ready))
 		cond_resched();
-	beside = err || !alone ? 0 : look(at, LOOK_SPANS);
+	beside = err || !alone ? 0 : look(at);
 	WRITE_ONCE(stopped, 1);
 	if (!err)
 		stop(&w);
