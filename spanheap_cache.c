@@ -689,7 +689,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		return spanheap_fail(h, client, nr_pages, gfp, err);
 	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache && !client->sweep) {
 		s = cache_get(h, client, nr_pages, obj_size, gfp, &sample);
-		if (likely(!IS_ERR_OR_NULL(s))) {
+		if (!IS_ERR_OR_NULL(s)) {
 			addr = page_addr(h, s->start);
 			if (s->needzero && wants_zero(s, client, gfp))
 				spanheap_clear(h, s->start, nr_pages,

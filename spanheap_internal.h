@@ -170,8 +170,8 @@ struct spanheap_client {
 	struct kobject kobj;
 	struct completion released;	/* the last reference to kobj is gone */
 	atomic_t queued;		/* finalizers queued or running */
-	struct mutex collect_lock;
-	struct mutex cycle_lock;
+	struct mutex collect_lock;	/* one collection at a time */
+	struct mutex cycle_lock;	/* one beginning of a cycle at a time */
 
 	/*
 	 * In use: pages plus every CPU's share. With a limit the shares are 0
@@ -224,7 +224,7 @@ struct client_sweep {
 struct callback {
 	struct list_head list;		/* spanheap.callbacks */
 	struct task_struct *task;
-	bool sweep;			/* else collect */
+	bool sweep;			/* else collect, or a finalizer */
 };
 
 /* Free spans of one size, last in first out: a magazine in use, and a full one */
@@ -343,7 +343,7 @@ struct spanheap {
 
 	struct xarray bad_callers;	/* call sites of reported bad frees */
 
-	spinlock_t special_lock[SPECIAL_LOCKS];
+	spinlock_t special_lock[SPECIAL_LOCKS];	/* span.specials of the spans that hash to it */
 	atomic_long_t nr_finalizers;	/* records; no lock */
 };
 

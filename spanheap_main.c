@@ -226,7 +226,8 @@ EXPORT_SYMBOL_GPL(spanheap_client_register);
  * and the module cannot be unloaded before they are. Finalizers that are queued
  * have run when this returns; those of orphans are dropped, with a message.
  *
- * Context: Process context. May sleep. Not from a callback.
+ * Context: Process context. May sleep. Not from a callback or a finalizer, where
+ * it warns and does nothing.
  */
 void spanheap_client_unregister(struct spanheap_client *client)
 {

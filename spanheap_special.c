@@ -243,13 +243,21 @@ static void run_finalizer(struct work_struct *work)
 {
 	struct finalizer *f = container_of(work, struct finalizer, work);
 	struct spanheap_client *client = f->client;
+	struct callback cb = { .task = current };
 	struct spanheap *h = f->heap;
 	struct span *s = f->span;
 	spinlock_t *lock = special_lock(h, s);
 	unsigned long flags;
 
+	spin_lock_irq(&h->lock);
+	list_add(&cb.list, &h->callbacks);
+	spin_unlock_irq(&h->lock);
+
 	f->fn(span_addr(h, s) + f->sp.offset, f->arg);
 
+	spin_lock_irq(&h->lock);
+	list_del(&cb.list);
+	spin_unlock_irq(&h->lock);
 	spin_lock_irqsave(lock, flags);
 	rb_erase(&f->sp.node, &s->specials);
 	spin_unlock_irqrestore(lock, flags);

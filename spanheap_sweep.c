@@ -259,25 +259,31 @@ static bool still_swept(const struct client_sweep *sw, const struct span *s)
 	return span_state(s) == SPAN_INUSE && s->sweepgen == sw->gen - 1;
 }
 
-/*
- * The verdict is that s is dead: claim it, with what is attached to it. False: it
- * has finalizers, which are queued now, and is kept until the next sweep of it.
- */
+/* s is dead: queue its finalizers. True: it has such, and is kept until they ran. */
+static bool queue_finalizers(struct spanheap *h, const struct client_sweep *sw,
+			     struct span *s)
+{
+	struct special key = {};
+	bool kept = false, more;
+	unsigned long flags;
+
+	do {
+		spin_lock_irqsave(&h->lock, flags);
+		more = still_swept(sw, s) &&
+		       __spanheap_specials_sweep(h, s, &key, &kept);
+		spin_unlock_irqrestore(&h->lock, flags);
+		cond_resched();
+	} while (more);
+	return kept;
+}
+
+/* s is dead: claim it, with what is attached to it; not if it has a finalizer */
 static bool __claim_dead(struct spanheap *h, struct client_sweep *sw, struct span *s,
-			 struct rb_root *specials, unsigned long *flags)
+			 struct rb_root *specials)
 {
 	spanheap_finalizer_t fn;
-	struct special key = {};
-	bool kept = false;
 
-	while (__spanheap_specials_sweep(h, s, &key, &kept)) {
-		spin_unlock_irqrestore(&h->lock, *flags);
-		cond_resched();
-		spin_lock_irqsave(&h->lock, *flags);
-		if (!still_swept(sw, s))
-			return false;
-	}
-	if (kept || !spanheap_specials_claim(h, s, specials, &fn))
+	if (!still_swept(sw, s) || !spanheap_specials_claim(h, s, specials, &fn))
 		return false;
 	__spanheap_busy_del(h, s);
 	return true;
@@ -298,6 +304,7 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	u32 nr, freed = 0;
 	struct span *s;
 	void *addr;
+	bool dead;
 
 	spin_lock_irqsave(&h->lock, flags);
 	s = c->gone ? NULL : __claim_unswept(h, sw, lo, hi);
@@ -313,10 +320,10 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	spin_unlock_irqrestore(&h->lock, flags);
 
 	verdict = ask(c, addr, nr);
+	dead = verdict == SPANHEAP_FREE && !queue_finalizers(h, sw, s);
 
 	spin_lock_irqsave(&h->lock, flags);
-	if (verdict == SPANHEAP_FREE && still_swept(sw, s) &&
-	    __claim_dead(h, sw, s, &specials, &flags))
+	if (dead && __claim_dead(h, sw, s, &specials))
 		freed = s->nr_pages;
 	else if (still_swept(sw, s))
 		s->sweepgen = sw->gen;

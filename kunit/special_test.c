@@ -492,6 +492,32 @@ static void unregistering_waits_for_finalizers(struct kunit *test)
 	check(test, h);
 }
 
+static void leaving_fn(void *obj, void *arg)
+{
+	expect_warning(true);
+	spanheap_heap_unregister(arg);
+	expect_warning(false);
+}
+
+/* M32: a finalizer that unregisters its client would wait for itself: refused */
+static void finalizer_cannot_unregister_its_client(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "stays", 0);
+	void *p = alloc_as(h, c, 3, 0, 0, GFP_KERNEL), *q;
+
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_add(h, p, leaving_fn, c, GFP_KERNEL), 0);
+	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
+	wait_finalizers(c);
+	q = alloc_as(h, c, 1, 0, 0, GFP_KERNEL);
+	KUNIT_EXPECT_NOT_NULL(test, q);
+	release(h, q);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
 /* Fastest of some runs of 64 adds and removes beside nr others, in ns */
 static u64 time_specials(struct kunit *test, struct spanheap *h, u32 nr)
 {
@@ -863,6 +889,7 @@ static struct kunit_case special_cases[] = {
 	KUNIT_CASE(range_takes_what_is_inside),
 	KUNIT_CASE(resize_minds_specials),
 	KUNIT_CASE(unregistering_waits_for_finalizers),
+	KUNIT_CASE(finalizer_cannot_unregister_its_client),
 	KUNIT_CASE(many_specials_are_found_fast),
 	KUNIT_CASE(dead_spans_go_a_generation_later),
 	KUNIT_CASE(specials_match_the_model),

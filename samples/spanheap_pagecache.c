@@ -183,7 +183,7 @@ static bool find(u64 hash, u8 *page)
 
 /* Of an open file: what the last write has for the next read */
 struct reply {
-	struct mutex lock;
+	struct mutex lock;		/* both below */
 	size_t len;
 	u8 data[PAGE_SIZE];
 };

@@ -7,6 +7,7 @@
 #   /demo.sums  their SHA-256, made on the host
 #   /dev/vda    the files, a tar
 set -u
+# shellcheck disable=SC3040	# busybox's sh has it
 set -o pipefail
 . /demo.env
 H=/sys/kernel/spanheap
