@@ -79,6 +79,7 @@ extern unsigned int bench_reps;
 /* ---- what the bench build exports from the heap: inside.c ---- */
 
 extern struct bench_hist spanheap_hold_hist;
+extern u64 spanheap_hold_max;	/* cycles, since someone set it to 0 */
 void spanheap_hold_watch(spinlock_t *lock);
 
 /* ---- heaps that only hand out addresses ---- */

@@ -9,6 +9,9 @@ spinlock_t *spanheap_hold_lock;		/* the watched lock; itself */
 struct bench_hist spanheap_hold_hist;	/* the watched lock */
 EXPORT_SYMBOL_GPL(spanheap_hold_hist);
 
+u64 spanheap_hold_max;			/* the watched lock; reset by others */
+EXPORT_SYMBOL_GPL(spanheap_hold_max);
+
 static u64 hold_since;	/* the watched lock */
 
 void spanheap_hold_begin(void)
@@ -18,8 +21,13 @@ void spanheap_hold_begin(void)
 
 void spanheap_hold_end(void)
 {
-	if (hold_since)	/* 0: watched since this hold began */
-		bench_hist_add(&spanheap_hold_hist, bench_cycles() - hold_since);
+	u64 held = bench_cycles() - hold_since;
+
+	if (hold_since) {	/* 0: watched since this hold began */
+		bench_hist_add(&spanheap_hold_hist, held);
+		if (held > READ_ONCE(spanheap_hold_max))
+			WRITE_ONCE(spanheap_hold_max, held);
+	}
 	hold_since = 0;
 }
 

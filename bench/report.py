@@ -95,7 +95,7 @@ def goals(data):
         for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
             yield 4, f"{op}, 1,000,000 / 1,000 free spans", m, ratios(data, k(m, "scale", "spanheap", 1000000, op), k(m, "scale", "spanheap", 1000, op)), "<=", 2
         for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
-            yield 4, f"{op}, 65,536 holes of 8 KiB / none", m, ratios(data, k(m, "holes", "spanheap", 65536, op), k(m, "holes", "spanheap", 0, op)), "<=", 2
+            yield 4, f"{op}, 65,536 holes of 8 KiB / 1,000", m, ratios(data, k(m, "holes", "spanheap", 65536, op), k(m, "holes", "spanheap", 1000, op)), "<=", 2
         for n in (1, 16):
             one = k(m, "smp", "spanheap", n, "1 CPU pairs/s")
             yield 5, f"2 CPUs / 1 CPU, pairs of {n} pages a second", m, ratios(data, k(m, "smp", "spanheap", n, "2 CPUs pairs/s"), one), ">=", 1.9
@@ -111,7 +111,9 @@ def goals(data):
         for n in (1, 64):
             yield 7, f"p99.9 of allocating {n} pages, during release / idle", m, ratios(data, k(m, "beside release", "releasing", n, "alloc p99.9"), k(m, "beside release", "idle", n, "alloc p99.9")), "<=", 2
     for m in NATIVE:
-        yield 7, "longest hold of the heap lock, 1,000,000 free spans, us", m, [x / 1e6 for x in data.get(k(m, "hold", "spanheap", 1000000, "hold max"), {}).values()], "<=", 50
+        yield 7, "longest hold of the heap lock, 1,000,000 free spans, us (all)", m, [x / 1e6 for x in data.get(k(m, "hold", "spanheap", 1000000, "hold max"), {}).values()], "<=", 50
+        yield 7, "longest hold of the heap lock, 1,000,000 free spans, us (of 10 ms, median)", m, [x / 1e6 for x in data.get(k(m, "hold", "spanheap", 1000000, "longest hold of 10 ms"), {}).values()], "<=", 50
+        yield 7, "pages per TLB flush, 1,000,000 free spans", m, list(data.get(k(m, "hold", "spanheap", 1000000, "pages/flush"), {}).values()), ">=", 512
         yield 7, "p99.9 of allocation, during release / idle, 1,000,000 free spans", m, ratios(data, k(m, "hold release", "spanheap", 1000000, "alloc p99.9"), k(m, "hold idle", "spanheap", 1000000, "alloc p99.9")), "<=", 2
     for m in STOCK:
         for n in (16, 64, 256):

@@ -182,6 +182,7 @@ struct filled {
 		u32 nr;
 	} live[LIVE];
 	struct bench_hist alloc, free;
+	struct bench_hist slices;	/* the longest hold of the lock in each */
 };
 
 /* Half of all spans have one page, a quarter two or three, ... to 1,023 */
@@ -331,12 +332,12 @@ struct holes {
 	struct bench_hist alloc, free;
 };
 
-/* Allocations that fit no hole, then frees of everything in reverse */
-static int holes_run(struct holes *b, const struct bench_heap_ops *ops, bool with,
+/* Allocations that fit none of n holes, then frees of everything in reverse */
+static int holes_run(struct holes *b, const struct bench_heap_ops *ops, u32 n,
 		     u32 rep)
 {
 	void *heap = ops->create(SCALE_PAGES);
-	u32 i, n = with ? HOLES : 0;
+	u32 i;
 	int err = 0;
 	u64 start;
 
@@ -386,10 +387,10 @@ int bench_holes(void)
 	u32 rep;
 
 	for (rep = 0; rep <= bench_reps && !err; rep++)
-		err = holes_run(b, &bench_fake_spanheap, false, rep) ?:
-		      holes_run(b, &bench_fake_spanheap, true, rep) ?:
-		      holes_run(b, &bench_ancestor, false, rep) ?:
-		      holes_run(b, &bench_ancestor, true, rep);
+		err = holes_run(b, &bench_fake_spanheap, FEW, rep) ?:
+		      holes_run(b, &bench_fake_spanheap, HOLES, rep) ?:
+		      holes_run(b, &bench_ancestor, FEW, rep) ?:
+		      holes_run(b, &bench_ancestor, HOLES, rep);
 	vfree(b);
 	bench_fake_done();
 	return err;
@@ -397,11 +398,22 @@ int bench_holes(void)
 
 /* ---- how long the heap lock is held, and who waits for it ---- */
 
+#define RELEASE_SLICE	16384u	/* pages */
+
+/*
+ * In slices, each some milliseconds: a hold that the heap is to blame for is in
+ * nearly all of them, one that the machine was taken from in few.
+ */
 static int release_fn(void *data)
 {
 	struct filled *f = data;
 
-	spanheap_scavenge(f->heap, 0, U64_MAX);
+	do {
+		WRITE_ONCE(spanheap_hold_max, 0);
+		if (!spanheap_scavenge(f->heap, 0, RELEASE_SLICE))
+			break;
+		bench_hist_add(&f->slices, READ_ONCE(spanheap_hold_max));
+	} while (!kthread_should_stop());
 	WRITE_ONCE(f->nr_free, 0);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);
@@ -451,6 +463,8 @@ static int hold_run(struct filled *f, u32 nr_free, u32 rep)
 
 	out("hold release", f, nr_free, rep);
 	bench_out_hist("hold", "spanheap", nr_free, "hold", rep, &spanheap_hold_hist);
+	bench_out("hold", "spanheap", nr_free, "longest hold of 10 ms", rep,
+		  bench_ps(bench_hist_at(&f->slices, 50000)));
 	bench_out("hold", "spanheap", nr_free, "holds", rep, spanheap_hold_hist.n);
 	pages = h->scavenged_pages - pages;
 	bench_out("hold", "spanheap", nr_free, "pages/s", rep,
