@@ -8,35 +8,18 @@
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/preempt.h>
 #include <linux/random.h>
 #include <linux/rwsem.h>
-#include <linux/spanheap.h>
 
-static char *run = "context";
-module_param(run, charp, 0444);
-MODULE_PARM_DESC(run, "name of the case");
+#include "expect.h"
+
+RUN("context");
 static unsigned int seconds = 10;
 module_param(seconds, uint, 0444);
 MODULE_PARM_DESC(seconds, "how long the chaos case runs");
 
 static struct spanheap_client *client;
-
-#define EXPECT(cond) do {						\
-	if (!(cond)) {							\
-		pr_err("%s:%d: not true: %s\n", run, __LINE__, #cond);	\
-		return -EINVAL;						\
-	}								\
-} while (0)
-
-static u64 stat_invalid(void)
-{
-	struct spanheap_stats st;
-
-	spanheap_get_stats(&st);
-	return st.invalid_frees;
-}
 
 /* ---- what is live: the spans in the table, and nothing else ---- */
 
@@ -179,18 +162,18 @@ static noinline void bad_free(void *p)
 static int test_refused(void)
 {
 	void *p = spanheap_alloc(client, 3, GFP_KERNEL);
-	u64 invalid = stat_invalid();
+	u64 invalid = stats().invalid_frees;
 
 	EXPECT(p);
 	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
 	bad_free(p);
 	bad_free(p);
-	EXPECT(stat_invalid() == invalid + 2);
+	EXPECT(stats().invalid_frees == invalid + 2);
 	EXPECT(spanheap_nr_pages(p) == 3 && spanheap_owner(p) == client);
 	EXPECT(!spanheap_remove_finalizer(p));
 	spanheap_free(p);
 	EXPECT(!spanheap_nr_pages(p));
-	EXPECT(stat_invalid() == invalid + 2);
+	EXPECT(stats().invalid_frees == invalid + 2);
 	return 0;
 }
 

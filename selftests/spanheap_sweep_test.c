@@ -6,24 +6,24 @@
 
 #include <linux/delay.h>
 #include <linux/kthread.h>
-#include <linux/module.h>
 #include <linux/random.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
-#include <linux/spanheap.h>
 #include <linux/spinlock.h>
 #include <linux/xarray.h>
 
-static char *run = "stress";
-module_param(run, charp, 0444);
-MODULE_PARM_DESC(run, "name of the case");
+#include "expect.h"
+
+RUN("stress");
 static unsigned int seconds = 10;
 module_param(seconds, uint, 0444);
 MODULE_PARM_DESC(seconds, "how long the stress case runs");
 
 static atomic_t errors;
 
+/* In any function: the case fails at its end */
+#undef EXPECT
 #define EXPECT(cond) do {						\
 	if (!(cond)) {							\
 		pr_err("%s:%d: not true: %s\n", run, __LINE__, #cond);	\

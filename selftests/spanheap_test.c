@@ -12,20 +12,18 @@
 #include <linux/kthread.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/random.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
-#include <linux/spanheap.h>
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <compat/fault.h>
 
-static char *run = "process";
-module_param(run, charp, 0444);
-MODULE_PARM_DESC(run, "name of the case");
+#include "expect.h"
+
+RUN("process");
 static unsigned int seconds = 20;
 module_param(seconds, uint, 0444);
 MODULE_PARM_DESC(seconds, "how long the stress case runs");
@@ -34,21 +32,6 @@ module_param(pages, uint, 0444);
 MODULE_PARM_DESC(pages, "what the idle case leaves behind");
 
 static struct spanheap_client *client;
-
-#define EXPECT(cond) do {						\
-	if (!(cond)) {							\
-		pr_err("%s:%d: not true: %s\n", run, __LINE__, #cond);	\
-		return -EINVAL;						\
-	}								\
-} while (0)
-
-static struct spanheap_stats stats(void)
-{
-	struct spanheap_stats st;
-
-	spanheap_get_stats(&st);
-	return st;
-}
 
 static bool readable(const void *p)
 {
