@@ -529,6 +529,7 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	f = kmem_cache_alloc(finalizer_cache, gfp & ~__GFP_ZERO);
 	if (!f)
 		return -ENOMEM;
+	spanheap_sweep_live(h, obj);
 	f->sp.kind = SPECIAL_FINALIZER;
 	f->fn = fn;
 	f->arg = arg;

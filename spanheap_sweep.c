@@ -341,6 +341,33 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	return freed;
 }
 
+/*
+ * Somebody holds the span that addr is in and attaches something to it: it is live
+ * in this cycle, and need not be asked about. (The ancestor sweeps it here.)
+ */
+void spanheap_sweep_live(struct spanheap *h, const void *addr)
+{
+	struct spanheap_client *c;
+	struct client_sweep *sw;
+	unsigned long flags;
+	struct span *s;
+
+	if (list_empty_careful(&h->unswept))
+		return;
+	spin_lock_irqsave(&h->lock, flags);
+	s = spanheap_span_guess(h, addr);
+	/* NULL: a cache takes s at the moment, so that it is nobody's to sweep */
+	c = s && span_state(s) == SPAN_INUSE ? READ_ONCE(s->client) : NULL;
+	sw = c ? c->sweep : NULL;
+	if (sw && unswept(sw, s)) {
+		s->sweepgen = sw->gen;
+		list_move_tail(&s->list, &sw->busy[busy_index(s)]);
+		__fewer_unswept(sw);
+		h->seq++;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
 /* A client with unswept spans, to be let go with client_put(), or NULL */
 static struct spanheap_client *unswept_client(struct spanheap *h)
 {

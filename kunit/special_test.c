@@ -787,6 +787,34 @@ static void model_step(struct special_model *m)
 	}
 }
 
+/* M28: who attaches a finalizer to a span vouches for it in this cycle */
+static void span_with_a_new_finalizer_is_swept(struct kunit *test)
+{
+	static const struct spanheap_client_ops ops = { .sweep = give_up_dead };
+	const struct spanheap_client_attr attr = { .name = "swept", .ops = &ops };
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = spanheap_heap_register(h, &attr);
+	void *p = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
+	void *q = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
+	struct note n = {};
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	dead = p;
+	spanheap_cycle(c);
+	KUNIT_EXPECT_EQ(test, add_note(h, p, &n), 0);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep(c, 1, SMALL_PAGES), 0);	/* q is kept */
+	KUNIT_EXPECT_EQ(test, spanheap_sweep(c, 1, SMALL_PAGES), -1);
+	wait_finalizers(c);
+	KUNIT_EXPECT_EQ(test, n.runs, 0);
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p), 0);
+	dead = NULL;
+	release(h, p);
+	release(h, q);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
 /* M32: with real sweeps: the object outlives the sweep that finds it dead */
 static void dead_spans_go_a_generation_later(struct kunit *test)
 {
@@ -891,6 +919,7 @@ static struct kunit_case special_cases[] = {
 	KUNIT_CASE(unregistering_waits_for_finalizers),
 	KUNIT_CASE(finalizer_cannot_unregister_its_client),
 	KUNIT_CASE(many_specials_are_found_fast),
+	KUNIT_CASE(span_with_a_new_finalizer_is_swept),
 	KUNIT_CASE(dead_spans_go_a_generation_later),
 	KUNIT_CASE(specials_match_the_model),
 	{}
