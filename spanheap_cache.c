@@ -305,17 +305,17 @@ static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 
 /* ---- the profile's countdown ---- */
 
-/* In the section: is an allocation of nr pages a sample? */
-static bool prof_due(struct spanheap *h, struct span_cache *c, u32 nr)
+/* In the section: is an allocation of nr pages a sample? 0, or its distance */
+static u64 prof_due(struct spanheap *h, struct span_cache *c, u32 nr)
 {
 	c->prof_left -= (s64)nr << PAGE_SHIFT;
-	return unlikely(c->prof_left < 0) && spanheap_prof_draw(h, c);
+	return unlikely(c->prof_left < 0) ? spanheap_prof_due(h, c) : 0;
 }
 
-static bool prof_due_slow(struct spanheap *h, u32 nr)
+static u64 prof_due_slow(struct spanheap *h, u32 nr)
 {
 	struct span_cache *c = h->cache ? enter(h) : NULL;
-	bool due;
+	u64 due;
 
 	if (!c)
 		return spanheap_prof_chance(h, nr);
@@ -393,7 +393,7 @@ static void count_free(struct span_cache *c, struct span *s)
 
 /* A backed span, TAKEN, counted as the client's; NULL: none is cached */
 static struct span *cache_get(struct spanheap *h, struct spanheap_client *client,
-			      u32 nr, u32 obj_size, gfp_t gfp, bool *sample)
+			      u32 nr, u32 obj_size, gfp_t gfp, u64 *sample)
 {
 	struct llist_node *mag = NULL;
 	struct span_cache *c;
@@ -673,7 +673,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 			  size_t nr_pages, unsigned int align_shift,
 			  size_t obj_size, gfp_t gfp, unsigned long caller)
 {
-	bool sample = false;
+	u64 sample = 0;
 	size_t align = 1;
 	struct span *s;
 	void *addr;
@@ -711,7 +711,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 out:
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
 	if (static_branch_unlikely(&spanheap_prof_key) && unlikely(sample))
-		spanheap_prof_sample(h, addr, nr_pages, gfp, caller);
+		spanheap_prof_sample(h, addr, nr_pages, sample, gfp, caller);
 	return addr;
 }
 

@@ -246,6 +246,8 @@ struct span_cache {
 	u64 zeroed_pages;
 	u64 zero_skipped_pages;
 	s64 prof_left;			/* bytes to the next sample of the profile */
+	u64 prof_distance;		/* what it was drawn from: mean bytes */
+	u64 prof_last;			/* when the last one was, in ns */
 	struct rnd_state prof_rnd;
 	struct cache_bin bin[CACHE_PAGES + 1];
 };
@@ -574,9 +576,11 @@ extern const struct kernel_param_ops spanheap_ms_ops;
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)
 DECLARE_STATIC_KEY_FALSE(spanheap_prof_key);
 s64 spanheap_prof_distance(u32 u, u64 rate);
-bool spanheap_prof_draw(struct spanheap *h, struct span_cache *c);
-bool spanheap_prof_chance(struct spanheap *h, u32 nr_pages);
-void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gfp,
+void spanheap_prof_draw(struct spanheap *h, struct span_cache *c);
+u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c);
+u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages);
+void spanheap_prof_throttle(struct spanheap *h);
+void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distance, gfp_t gfp,
 			  unsigned long caller);
 int spanheap_prof_set_rate(struct spanheap *h, u64 rate);
 void spanheap_prof_show(struct spanheap *h, struct seq_file *m);

@@ -13,6 +13,12 @@
  * its span as a special, so that the free finds the bucket. Who reads the profile
  * divides a bucket by the probability of its size: exact, for it has only one.
  *
+ * A CPU that allocates without ever touching the memory would spend its time on
+ * samples. So from a rate of THROTTLE_RATE on, a CPU that samples so often that it
+ * costs more than 1 % of the time doubles its distance, and halves it again later.
+ * That stays unbiased, since the distance to a sample depends on nothing that comes
+ * after its drawing; the sample says with which distance it was taken.
+ *
  * Call stacks are in the kernel's stack depot, which keeps them for good.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
@@ -35,12 +41,16 @@
 #define BUCKET_BITS	10
 #define LOG_BITS	16		/* behind the binary point of a logarithm */
 #define LN2		45426u		/* ln(2), with LOG_BITS */
+#define THROTTLE_RATE	SZ_512K		/* finer rates are kept whatever they cost */
+#define THROTTLE_MAX	(1u << 10)	/* times the rate, at most */
+#define COST_SHARE	100		/* a sample may cost 1 in so much of the time */
 
 struct prof_bucket {
 	struct hlist_node node;
 	struct prof_bucket *next;	/* of all; constant */
 	/* constant: the key */
-	u64 rate;
+	u64 rate;			/* that was asked for */
+	u64 distance;			/* in force, rate or a multiple */
 	u32 stack;			/* handle of the stack depot */
 	u32 nr_pages;
 	/* samples */
@@ -58,6 +68,7 @@ struct prof_record {
 struct spanheap_prof {
 	u64 rate;			/* mean bytes between samples, 0: off */
 	u64 last_rate;			/* the last one that was not 0 */
+	u64 cost_ns;			/* of a sample, a moving average; 0: no throttling */
 	atomic64_t dropped;		/* samples for which there was no memory */
 	atomic64_t refused;		/* second records for a span */
 	atomic64_t live;		/* records */
@@ -97,26 +108,51 @@ s64 spanheap_prof_distance(u32 u, u64 rate)
 	return ln * rate >> LOG_BITS;
 }
 
-/* This CPU's next sample, in its section. False: the profile is off. */
-bool spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
+static void draw(struct span_cache *c)
 {
-	u64 rate = READ_ONCE(h->prof->rate);
+	c->prof_left = c->prof_distance ?
+		spanheap_prof_distance(prandom_u32_state(&c->prof_rnd), c->prof_distance) :
+		S64_MAX;
+}
 
-	c->prof_left = rate ? spanheap_prof_distance(prandom_u32_state(&c->prof_rnd), rate) :
-			      S64_MAX;
-	return rate;
+/* The rate is new: so is this CPU's next sample. In its section. */
+void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
+{
+	c->prof_distance = READ_ONCE(h->prof->rate);
+	draw(c);
+}
+
+/*
+ * This CPU is due a sample; in its section. Returns the distance it was drawn
+ * with, 0: the profile is off. The next distance is this one, doubled or halved.
+ */
+u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
+{
+	u64 rate = READ_ONCE(h->prof->rate), distance = c->prof_distance;
+	u64 now = ktime_get_mono_fast_ns(), gap = now - c->prof_last;
+	u64 least = COST_SHARE * READ_ONCE(h->prof->cost_ns);
+
+	c->prof_last = now;
+	if (rate >= THROTTLE_RATE && gap < least)
+		c->prof_distance = min(distance * 2, rate * THROTTLE_MAX);
+	else if (gap > 4 * least && distance > rate)
+		c->prof_distance = distance / 2;
+	draw(c);
+	return rate ? distance : 0;
 }
 
 /*
  * Is an allocation a sample that no CPU's countdown sees? An exponential distance
  * has no memory: what is left of the old one is distributed as a new one is.
  */
-bool spanheap_prof_chance(struct spanheap *h, u32 nr_pages)
+u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages)
 {
 	u64 rate = READ_ONCE(h->prof->rate);
 
-	return rate && spanheap_prof_distance(get_random_u32(), rate) <
-		       (s64)nr_pages << PAGE_SHIFT;
+	if (rate && spanheap_prof_distance(get_random_u32(), rate) <
+		    (s64)nr_pages << PAGE_SHIFT)
+		return rate;
+	return 0;
 }
 
 /* Process context; the callers exclude each other */
@@ -146,24 +182,27 @@ int spanheap_prof_set_rate(struct spanheap *h, u64 rate)
 /* ---- samples ---- */
 
 static struct prof_bucket *find_bucket(struct spanheap_prof *p, u32 hash, u32 stack,
-				       u32 nr_pages, u64 rate)
+				       u32 nr_pages, u64 rate, u64 distance)
 {
 	struct prof_bucket *b;
 
 	hash_for_each_possible_rcu_notrace(p->bucket, b, node, hash)
-		if (b->stack == stack && b->nr_pages == nr_pages && b->rate == rate)
+		if (b->stack == stack && b->nr_pages == nr_pages &&
+		    b->rate == rate && b->distance == distance)
 			return b;
 	return NULL;
 }
 
 static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
-				      u32 nr_pages, u64 rate, gfp_t gfp)
+				      u32 nr_pages, u64 rate, u64 distance,
+				      gfp_t gfp)
 {
-	u32 hash = jhash_3words(stack, nr_pages, rate, rate >> 32);
+	u32 hash = jhash_3words(stack, nr_pages, rate ^ distance,
+				(rate ^ distance) >> 32);
 	struct prof_bucket *b, *old;
 	unsigned long flags;
 
-	b = find_bucket(p, hash, stack, nr_pages, rate);
+	b = find_bucket(p, hash, stack, nr_pages, rate, distance);
 	if (b)
 		return b;
 	b = kzalloc(sizeof(*b), gfp);
@@ -172,8 +211,9 @@ static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
 	b->stack = stack;
 	b->nr_pages = nr_pages;
 	b->rate = rate;
+	b->distance = distance;
 	spin_lock_irqsave(&p->lock, flags);
-	old = find_bucket(p, hash, stack, nr_pages, rate);
+	old = find_bucket(p, hash, stack, nr_pages, rate, distance);
 	if (!old) {
 		b->next = p->all;
 		smp_store_release(&p->all, b);	/* pairs with all_buckets() */
@@ -209,8 +249,8 @@ static noinline unsigned int call_stack(unsigned long *stack, unsigned long call
  * cannot be recorded for lack of memory is dropped and counted; the allocation
  * must not wait or fail for it.
  */
-void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gfp,
-			  unsigned long caller)
+static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distance,
+			gfp_t gfp, unsigned long caller)
 {
 	unsigned long stack[DEPTH + DEPTH_OWN];
 	struct spanheap_prof *p = h->prof;
@@ -224,7 +264,7 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gf
 	gfp = (gfp & GFP_KERNEL) | __GFP_NORETRY | __GFP_NOWARN;
 	handle = compat_depot_save(stack, call_stack(stack, caller), gfp);
 	if (handle)
-		b = get_bucket(p, handle, nr_pages, rate, gfp);
+		b = get_bucket(p, handle, nr_pages, rate, distance, gfp);
 	if (b)
 		r = kmalloc(sizeof(*r), gfp);
 	if (!r) {
@@ -247,6 +287,20 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, gfp_t gf
 			    addr, (void *)caller);
 }
 
+/* distance: the one that made it a sample */
+void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distance,
+			  gfp_t gfp, unsigned long caller)
+{
+	u64 start = ktime_get_mono_fast_ns(), cost = READ_ONCE(h->prof->cost_ns), took;
+
+	take_sample(h, addr, nr_pages, distance, gfp, caller);
+	if (!cost)
+		return;
+	/* An interrupt or a wait for memory is not the usual cost */
+	took = min(ktime_get_mono_fast_ns() - start, 4 * cost);
+	WRITE_ONCE(h->prof->cost_ns, max((7 * cost + took) / 8, 1ULL));
+}
+
 /* The span of a sample was freed; called with no lock, in the context of the free */
 static void record_freed(struct special *sp)
 {
@@ -264,13 +318,40 @@ static struct prof_bucket *all_buckets(struct spanheap_prof *p)
 	return smp_load_acquire(&p->all);	/* get_bucket(): fields before the pointer */
 }
 
+/* 2^32 times the probability that n bytes are a sample: 1 - exp(-n / distance) */
+static u64 probability(u64 n, u64 distance)
+{
+	u64 left = 1ULL << 32;
+	int i;
+
+	if (n >> 4 >= distance)
+		return left;
+	/* exp(-x) is the 1024th power of (1 - x / 1024), nearly */
+	left -= mul_u64_u64_div_u64(n, 1ULL << 32, distance) >> 10;
+	for (i = 0; i < 10; i++)
+		left = left * left >> 32;
+	return (1ULL << 32) - left;
+}
+
+/* What samples that were taken with b's distance would be at its rate */
+static u64 at_rate(const struct prof_bucket *b, u64 samples)
+{
+	u64 bytes = (u64)b->nr_pages << PAGE_SHIFT;
+
+	if (b->distance == b->rate)
+		return samples;
+	return mul_u64_u64_div_u64(samples, probability(bytes, b->rate),
+				   max(probability(bytes, b->distance), 1ULL));
+}
+
 static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 {
 	u64 frees = atomic64_read(&b->frees);
 
 	smp_rmb();	/* a free comes after its allocation: never below 0 */
 	*allocs = atomic64_read(&b->allocs);
-	*inuse = *allocs - frees;
+	*inuse = at_rate(b, *allocs - frees);
+	*allocs = at_rate(b, *allocs);
 }
 
 static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
@@ -354,6 +435,12 @@ void spanheap_prof_destroy(struct spanheap *h)
 	kvfree(h->prof);
 }
 
+/* From here on samples cost no more than their share of the time */
+void spanheap_prof_throttle(struct spanheap *h)
+{
+	WRITE_ONCE(h->prof->cost_ns, 1000);	/* a guess, until there are samples */
+}
+
 /* ---- the parameter ---- */
 
 static DEFINE_MUTEX(param_lock);
@@ -389,6 +476,7 @@ MODULE_PARM_DESC(profile_rate, "mean bytes allocated between two samples of the 
 /* h's rate is the parameter's from now on. A heap without a profile still works. */
 void spanheap_prof_start(struct spanheap *h)
 {
+	spanheap_prof_throttle(h);
 	mutex_lock(&param_lock);
 	if (spanheap_prof_set_rate(h, profile_rate)) {
 		pr_warn("this kernel has no stack depot or no memory for it: the heap profile is off\n");

@@ -206,6 +206,40 @@ static void estimate_is_near_the_truth(struct kunit *test)
 	test_heap_end(h);
 }
 
+/* M36: a CPU that does nothing but allocate samples less often, without a bias */
+static void throttled_estimate_is_near_the_truth(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
+	const u64 bytes = 3000000ull * 16 * PAGE_SIZE;
+	u64 distance = 0;
+	struct site got;
+	u32 i;
+	int cpu;
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, RATE), 0);
+	spanheap_prof_throttle(h);
+	for (i = 0; i < 3000000; i++) {
+		release(h, alloc_at(h, 3, 16, GFP_KERNEL));
+		if (i % 4096 == 0)
+			cond_resched();
+	}
+	for_each_possible_cpu(cpu)
+		distance = max(distance, per_cpu_ptr(h->cache, cpu)->prof_distance);
+	KUNIT_EXPECT_GT(test, distance, (u64)RATE);
+	got = profile_of(test, h, 3);
+	kunit_info(test, "%llu bytes, estimated %llu, mean distance %llu at the end\n",
+		   bytes, got.estimate, distance);
+	/* at least 366 samples: 6 standard deviations */
+	KUNIT_EXPECT_LE(test, abs((s64)got.estimate - (s64)bytes), (s64)div_u64(bytes * 3, 10));
+	/* a finer rate is kept */
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 4096), 0);
+	for (i = 0; i < 1000; i++)
+		release(h, alloc_at(h, 4, 64, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 4).allocs, 1000ull);
+	check(test, h);
+	test_heap_end(h);
+}
+
 /* The same where no CPU has a countdown */
 static void estimate_needs_no_cache(struct kunit *test)
 {
@@ -327,7 +361,7 @@ static void second_record_is_refused(struct kunit *test)
 	p = alloc_at(h, 1, 4, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	log_start();
-	spanheap_prof_sample(h, p, 4, GFP_KERNEL, site_addr(2));
+	spanheap_prof_sample(h, p, 4, 1, GFP_KERNEL, site_addr(2));
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("profile record refused"), 1u);
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 1ull);
@@ -338,7 +372,7 @@ static void second_record_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 0ull);
 
 	log_start();
-	spanheap_prof_sample(h, p, 4, GFP_KERNEL, site_addr(2));	/* is not in use */
+	spanheap_prof_sample(h, p, 4, 1, GFP_KERNEL, site_addr(2));	/* is not in use */
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("profile record refused"), 1u);
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 1ull);
@@ -388,6 +422,7 @@ static void prof_exit(struct kunit *test)
 static struct kunit_case prof_cases[] = {
 	KUNIT_CASE(distances_are_exponential),
 	KUNIT_CASE(estimate_is_near_the_truth),
+	KUNIT_CASE(throttled_estimate_is_near_the_truth),
 	KUNIT_CASE(estimate_needs_no_cache),
 	KUNIT_CASE(frees_are_matched),
 	KUNIT_CASE(rate_0_samples_nothing),
