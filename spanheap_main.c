@@ -204,9 +204,10 @@ void spanheap_heap_unregister(struct spanheap_client *c)
  * The client appears in /sys/kernel/spanheap/clients/. What it allocates is
  * accounted to it and refused beyond its limit.
  *
- * Context: Process context. May sleep.
- * Return: the client, or ERR_PTR: -EINVAL for a bad name or flag, -EEXIST for a
- * name in use, -ENOMEM.
+ * Context: Process context. May sleep. Takes the lock of the client registry.
+ * Return: the client, or ERR_PTR: -EINVAL for no @attr, a bad name or flag, -EEXIST
+ * for a name in use, -ENOMEM, -ENODEV while the heap is not there (built in, early
+ * in the boot).
  */
 struct spanheap_client *
 spanheap_client_register(const struct spanheap_client_attr *attr)
@@ -224,10 +225,13 @@ EXPORT_SYMBOL_GPL(spanheap_client_register);
  * Spans it has not freed are reported (the first ten with address, pages and
  * allocating call site) and stay allocated as orphans; they may still be freed,
  * and the module cannot be unloaded before they are. Finalizers that are queued
- * have run when this returns; those of orphans are dropped, with a message.
+ * have run when this returns; those of orphans are dropped, with a message. So
+ * are callbacks of the client that were running, and none begins any more. Nobody
+ * may allocate for the client at the same time, or later.
  *
- * Context: Process context. May sleep. Not from a callback or a finalizer, where
- * it warns and does nothing.
+ * Context: Process context, interrupts enabled. May sleep. Takes the lock of the
+ * client registry and the heap lock. Not from a callback or a finalizer, where it
+ * warns and does nothing; holding no lock that a callback or finalizer takes.
  */
 void spanheap_client_unregister(struct spanheap_client *client)
 {
@@ -256,11 +260,22 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  *	__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_RETRY_MAYFAIL; any other
  *	flag is warned about once and refused
  *
- * The span is contiguous in vmalloc space and backed by order-0 pages. Best fit:
- * the smallest free span that is large enough, lowest address on a tie among
- * spans of 256 pages or more (page heap of the Go 1.3 runtime).
+ * The span is contiguous in vmalloc space and backed by order-0 pages. Its content
+ * is undefined without __GFP_ZERO, unless the system booted with init_on_alloc=1.
  *
- * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave).
+ * Up to 16 pages come from the CPU's cache, if it has a span of that length. Else
+ * it is the best fit: the smallest free span that is large enough, lowest address on
+ * a tie among spans of 256 pages or more (page heap of the Go 1.3 runtime). Where
+ * none is, what is unswept is swept first, with a @gfp as GFP_KERNEL; then the heap
+ * grows.
+ *
+ * A failure is counted, and logged (rate-limited) without __GFP_NOWARN: error -28,
+ * the arena is full; -122, the client is at its limit; -12, the system has no
+ * memory; -22, nonsense was asked for.
+ *
+ * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
+ * cache has a span, and the lock of the cache's depot (irqsave). With a @gfp as
+ * GFP_KERNEL, runs sweep callbacks of any client: see &struct spanheap_client_ops.
  * Return: the page-aligned address, or NULL.
  */
 void *spanheap_alloc(struct spanheap_client *client, size_t nr_pages, gfp_t gfp)
@@ -273,8 +288,12 @@ EXPORT_SYMBOL_GPL(spanheap_alloc);
  * spanheap_alloc_aligned() - allocate a span at an aligned virtual address
  * @client: who pays, or NULL
  * @nr_pages: length in pages, at least 1
- * @align_shift: log2 of the alignment in bytes, for example PMD_SHIFT
+ * @align_shift: log2 of the alignment in bytes, for example PMD_SHIFT; up to
+ *	PAGE_SHIFT it is spanheap_alloc()
  * @gfp: as for spanheap_alloc()
+ *
+ * Needs free address space for @nr_pages and the alignment less a page in one piece;
+ * only the span itself gets memory. Passes the caches by.
  *
  * Context: As spanheap_alloc().
  * Return: the address, or NULL.
@@ -290,7 +309,8 @@ EXPORT_SYMBOL_GPL(spanheap_alloc_aligned);
  * spanheap_alloc_objects() - allocate a span that holds objects of one size
  * @client: who pays, or NULL
  * @nr_pages: length in pages, at least 1
- * @obj_size: size of an object in bytes, at most the span's
+ * @obj_size: size of an object in bytes, at most the span's, and less than 4 GiB; 0:
+ *	the span is one object
  * @gfp: as for spanheap_alloc()
  *
  * spanheap_object() then finds the object that holds an interior address.
@@ -309,11 +329,12 @@ EXPORT_SYMBOL_GPL(spanheap_alloc_objects);
  * spanheap_free() - free a span
  * @addr: what an allocation returned, or NULL
  *
- * Anything else is counted in invalid_frees, reported once per call site and
- * changes nothing.
+ * Anything else, and a span that has finalizers, is counted in invalid_frees,
+ * reported once per call site and left as it is.
  *
- * Context: Any but NMI. Takes the heap lock (irqsave). Never allocates for the
- * free itself, never fails.
+ * Context: Any but NMI. Takes the heap lock (irqsave) unless the CPU's cache takes
+ * the span, and the lock of the cache's depot (irqsave). Never allocates for the
+ * free itself, never sleeps, never fails.
  */
 void spanheap_free(const void *addr)
 {
@@ -328,7 +349,15 @@ EXPORT_SYMBOL_GPL(spanheap_free);
  * @nr_pages: new length in pages, at least 1
  * @gfp: as for spanheap_alloc()
  *
- * Context: As spanheap_alloc(). The caller must not free the span meanwhile.
+ * Grows into what is free right behind the span, or by growing the heap where the
+ * span is its last; new pages are as from spanheap_alloc(). False if they are not
+ * free (those in a cache are not), over the client's limit or without memory, if
+ * there would be finalizers beyond the new end, or less than an object would be
+ * left; false too if shrinking lacks memory for a record. An @addr at which no
+ * in-use span starts counts as an invalid free.
+ *
+ * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave). Sweeps
+ * nothing. Until it returns the span must not be freed, and look-ups do not find it.
  * Return: true, or false with nothing changed.
  */
 bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp)
@@ -350,7 +379,8 @@ static bool find(const void *addr, struct span_view *s)
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: pages of the in-use span holding @addr, else 0.
+ * Return: pages of the in-use span holding @addr, else 0. Of a span that the caller
+ * does not hold, what was so at some time during the call.
  */
 size_t spanheap_nr_pages(const void *addr)
 {
@@ -365,7 +395,8 @@ EXPORT_SYMBOL_GPL(spanheap_nr_pages);
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: start of the in-use span holding @addr, else NULL.
+ * Return: start of the in-use span holding @addr, else NULL; as
+ * spanheap_nr_pages().
  */
 void *spanheap_base(const void *addr)
 {
@@ -381,7 +412,8 @@ EXPORT_SYMBOL_GPL(spanheap_base);
  *
  * Context: Any. Takes no lock; constant time.
  * Return: start of the object (of the span, if it is not one of objects), or
- * NULL: @addr is in no in-use span or behind its last object.
+ * NULL: @addr is in no in-use span or behind its last object; as
+ * spanheap_nr_pages().
  */
 void *spanheap_object(const void *addr)
 {
@@ -394,7 +426,8 @@ EXPORT_SYMBOL_GPL(spanheap_object);
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: the client; NULL for an anonymous or orphaned span, or for none.
+ * Return: the client; NULL for an anonymous or orphaned span, or for none; as
+ * spanheap_nr_pages(). Nothing keeps the client from being unregistered.
  */
 struct spanheap_client *spanheap_owner(const void *addr)
 {
@@ -418,19 +451,22 @@ EXPORT_SYMBOL_GPL(spanheap_owner);
  * @gfp: as for spanheap_alloc()
  *
  * When the client's sweep callback says SPANHEAP_FREE of the span, the span is
- * kept and @fn is queued; it runs once, in process context with no lock of the
- * heap held. It may allocate, free other spans, sleep, and add a finalizer of
- * @obj again. The sweep after frees the span, unless the client says
- * SPANHEAP_KEEP by then or it has finalizers again.
+ * kept and the finalizers of all its objects are queued; each runs once, in process
+ * context with no lock of the heap held. It may allocate, free other spans, sleep,
+ * and add a finalizer of @obj again. The sweep after frees the span, unless the
+ * client says SPANHEAP_KEEP by then or it has finalizers again.
  *
- * Until then spanheap_free() of the span is refused as an invalid free: remove
- * its finalizers first. spanheap_client_unregister() waits for finalizers that
- * are queued and drops the others of the client's spans. An anonymous span is
- * never swept: who adds a finalizer to one must remove it before its code goes.
+ * As long as it has finalizers, or they run, spanheap_free() of the span is refused
+ * as an invalid free: remove them first. spanheap_client_unregister() waits for
+ * finalizers that are queued and drops the others of the client's spans. A span of
+ * nobody, or of a client without a sweep callback, is never swept, so that its
+ * finalizers do not run; of an anonymous one they must be removed before their code
+ * goes.
  *
- * Context: Any but NMI, as @gfp allows. Not while the span is resized or freed.
- * Return: 0; -EEXIST: @obj has one; -EINVAL: @obj is no object in use, @fn is
- * NULL, or @gfp is not allowed; -ENOMEM.
+ * Context: Any but NMI, as @gfp allows. Takes a special lock (irqsave). Not while
+ * the span is resized or freed.
+ * Return: 0; -EEXIST: @obj has one; -EINVAL: @obj is no object in use, or its span
+ * is being resized, @fn is NULL, or @gfp is not allowed; -ENOMEM.
  */
 int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp)
 {
@@ -446,8 +482,8 @@ EXPORT_SYMBOL_GPL(spanheap_add_finalizer);
  *
  * A finalizer that a sweep has queued can not be taken back, it will run.
  *
- * Context: Any but NMI.
- * Return: 0, or -ENOENT: @obj has none.
+ * Context: Any but NMI. Takes a special lock (irqsave).
+ * Return: 0, or -ENOENT: @obj has none, or it is queued.
  */
 int spanheap_remove_finalizer(void *obj)
 {
@@ -465,7 +501,8 @@ EXPORT_SYMBOL_GPL(spanheap_remove_finalizer);
  * client that run on other CPUs. Then every span the client has is unswept. Of a
  * client without a sweep callback only the time of its last cycle is noted.
  *
- * Context: Process context. May sleep. Not from a sweep callback; holding no lock
+ * Context: Process context. May sleep. Takes the client's cycle lock and the heap
+ * lock. Not from a sweep callback, where it warns and does nothing; holding no lock
  * that the client's sweep callback takes. Several may begin cycles at once.
  */
 void spanheap_cycle_begin(struct spanheap_client *client)
@@ -481,9 +518,11 @@ EXPORT_SYMBOL_GPL(spanheap_cycle_begin);
  *
  * Nobody needs to call this: allocations and the scavenger thread sweep too.
  *
- * Context: Process context. May sleep. As spanheap_cycle_begin().
+ * Context: Process context. May sleep. Takes the heap lock. Not from a sweep
+ * callback, where it warns and does nothing; holding no lock that the client's sweep
+ * callback takes.
  * Return: pages of the span if it was freed, 0 if it was kept (or was freed by its
- * owner meanwhile), -1 if none is left unswept.
+ * owner meanwhile), -1 if none is left unswept or the client has no sweep callback.
  */
 long spanheap_sweep_one(struct spanheap_client *client)
 {
@@ -501,7 +540,13 @@ EXPORT_SYMBOL_GPL(spanheap_sweep_one);
 /**
  * spanheap_release_memory() - collect, sweep, then give all idle pages back now
  *
- * Context: Process context, interrupts enabled. May sleep. Not from a callback.
+ * Asks every client that has a collect callback, sweeps what is unswept, empties
+ * the caches, and waits until all that is idle by then is released.
+ *
+ * Context: Process context, interrupts enabled. May sleep. Takes the locks of the
+ * client registry and of releasers, and the heap lock. Holding no lock that a
+ * callback takes. From a callback or a finalizer it warns, and gives back what is
+ * idle without collecting or sweeping.
  */
 void spanheap_release_memory(void)
 {
@@ -512,7 +557,8 @@ EXPORT_SYMBOL_GPL(spanheap_release_memory);
 
 /**
  * spanheap_get_stats() - read the heap's counters
- * @stats: where they go; consistent with each other
+ * @stats: where they go, all of one moment, but for what CPUs do in their caches
+ *	meanwhile; inuse + idle = sys and sys - released = resident always hold
  *
  * Context: Any but NMI. Takes the heap lock (irqsave).
  */
@@ -537,7 +583,9 @@ static void devm_release(struct device *dev, void *res)
  * @nr_pages: length in pages, at least 1
  * @gfp: as for spanheap_alloc()
  *
- * Context: Process context.
+ * The span must not be freed by other means, and be gone before @client is.
+ *
+ * Context: Process context, as @gfp allows. Otherwise as spanheap_alloc().
  * Return: the address, or NULL.
  */
 void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,

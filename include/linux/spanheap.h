@@ -36,8 +36,10 @@ enum spanheap_verdict {
  * A sweep callback runs in anybody's allocation that may block, do I/O and enter
  * file systems (GFP_KERNEL), as a shrinker runs in anybody's page allocation: do
  * not allocate so while holding a lock that a sweep callback takes, use GFP_NOFS
- * or GFP_NOIO. Callbacks of one client run on several CPUs at once, for different
- * spans. Within a sweep callback allocations grow the heap instead of sweeping.
+ * or GFP_NOIO. It also runs in the scavenger's thread, in spanheap_cycle_begin(),
+ * spanheap_sweep_one() and spanheap_release_memory(). Callbacks of one client run on
+ * several CPUs at once, for different spans. Within a sweep callback allocations
+ * grow the heap instead of sweeping.
  *
  * A span is allocated for the cycle it is handed out in, and is not swept in it. A
  * span handed out just before a cycle begins is swept in that one, perhaps before
@@ -52,9 +54,10 @@ enum spanheap_verdict {
  * @sweep may read the span it is asked about, and no other span is at its address.
  * A verdict that is no enum spanheap_verdict is warned about and keeps the span.
  *
- * From a sweep callback, spanheap_cycle_begin(), spanheap_sweep_one(),
- * spanheap_release_memory() and spanheap_client_unregister() are refused with a
- * warning; from a collect callback, the last two.
+ * From a sweep callback, spanheap_cycle_begin(), spanheap_sweep_one() and
+ * spanheap_client_unregister() are refused with a warning; from a collect callback
+ * or a finalizer, the last is. From any of the three, spanheap_release_memory()
+ * warns, and neither collects nor sweeps.
  */
 struct spanheap_client_ops {
 	enum spanheap_verdict (*sweep)(void *addr, size_t nr_pages, void *priv);
@@ -64,9 +67,10 @@ struct spanheap_client_ops {
 /**
  * SPANHEAP_SKIP_INIT - client flag: its own pages need not be cleared
  *
- * A client that trusts itself takes back pages that it alone has used as they
- * are, even where the system booted with init_on_alloc=1. Pages that others have
- * used are cleared for it there, and __GFP_ZERO is always honoured.
+ * A client that trusts itself takes back as they are pages that it alone has
+ * used, even where the system booted with init_on_alloc=1. All other pages are
+ * cleared for it there: those that anybody else has used since they came from the
+ * system, and those of a span that coalesced with such. __GFP_ZERO is always honoured.
  */
 #define SPANHEAP_SKIP_INIT	0x1u
 
@@ -79,10 +83,13 @@ struct spanheap_client_ops {
  * struct spanheap_client_attr - how a client introduces itself
  * @name: name of its directory in /sys/kernel/spanheap/clients; unique, not
  *	empty, at most SPANHEAP_NAME_MAX bytes, no slash, not "." or ".."
- * @limit_bytes: most bytes it may have in use at once, 0 for no limit
+ * @limit_bytes: most bytes it may have in use at once, 0 for no limit; rounded
+ *	down to pages, but not below one page
  * @flags: 0 or SPANHEAP_SKIP_INIT
  * @ops: callbacks, or NULL
  * @priv: passed to the callbacks
+ *
+ * @name is copied; what @ops and @priv point to must outlive the client.
  */
 struct spanheap_client_attr {
 	const char *name;
@@ -93,7 +100,8 @@ struct spanheap_client_attr {
 };
 
 /**
- * struct spanheap_stats - the heap's counters, as in /sys/kernel/spanheap
+ * struct spanheap_stats - the heap's counters, as in /sys/kernel/spanheap, which
+ * lacks the last two
  * @arena_bytes: address space reserved
  * @sys_bytes: address space grown into; inuse_bytes + idle_bytes
  * @inuse_bytes: in spans that clients hold
@@ -101,16 +109,19 @@ struct spanheap_client_attr {
  * @released_bytes: idle and without physical memory
  * @resident_bytes: backed by physical memory; sys_bytes - released_bytes
  * @cached_bytes: idle and in a per-CPU cache
- * @objects: objects in use (a span counts as nr_pages * PAGE_SIZE / obj_size)
+ * @objects: objects in use (a span with an obj_size counts as
+ *	nr_pages * PAGE_SIZE / obj_size, any other as one)
  * @spans: spans in use
- * @span_meta_bytes: memory of span records
- * @other_meta_bytes: memory of the span map and everything else
+ * @span_meta_bytes: memory of span records, in use and spare
+ * @other_meta_bytes: memory of the span map, the cache heads, finalizers and the
+ *	profile; not the arena's page tables, clients, call stacks
  * @allocs: successful allocations
- * @frees: frees
+ * @frees: spans freed, swept ones included
  * @failed_allocs: refused or failed allocations
- * @invalid_frees: frees of what was not an allocated span
+ * @invalid_frees: frees and resizes of what was not an allocated span, frees of
+ *	spans with finalizers
  * @grows: times the heap grew
- * @scavenge_passes: passes of the scavenger over the idle spans
+ * @scavenge_passes: passes over the idle spans, by the scavenger or on request
  * @scavenged_bytes: given back to the system so far
  * @tlb_flushes: flushes of all CPUs' TLBs, one per batch released
  * @largest_free_pages: length of the longest free span, in pages
@@ -145,9 +156,11 @@ struct spanheap_stats {
 };
 
 /**
- * typedef spanheap_finalizer_t - called when a sweep finds an object dead
+ * typedef spanheap_finalizer_t - called after a sweep found an object dead
  * @obj: the object, still allocated
  * @arg: as given to spanheap_add_finalizer()
+ *
+ * Process context, may sleep; no lock of the heap's is held.
  */
 typedef void (*spanheap_finalizer_t)(void *obj, void *arg);
 
