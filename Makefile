@@ -13,27 +13,27 @@ check:	## every test: kunit, selftest and dkms-test
 	tools/check
 kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
-selftest:	## tests in a VM with stock kernel KVER (6.1 or 6.12), or KVER=debug
+selftest:	## tests in a VM with stock kernel KVER (6.1 or 6.12), or in KVER=debug
 	tools/selftest $(KVER)
 matrix:	## selftest with the per-CPU caches off, smallest, default and largest
 	tools/selftest --matrix $(KVER)
-debug:	## the same in a kernel built with KASAN, lockdep, kmemleak and more
+debug:	## selftest in a 7.3 built with KASAN, lockdep, kmemleak and more
 	tools/selftest debug
 dkms-test:	## build, install and remove through DKMS, in a clean folder
 	tools/dkms test
 demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
 	tools/demo $(KVER)
-bench:	## measure beside the other allocators
+bench:	## measure beside the other allocators, into Documentation/performance
 	tools/bench
 lint:	## checkpatch, kernel-doc, shellcheck, sparse, coccicheck
 	tools/lint
-docs:	## the documentation as text and HTML
+docs:	## the documentation as text and HTML, below the cache
 	tools/docs
 install:	## install spanheap.ko for KDIR, below DESTDIR if given
 	tools/install $(KDIR)
 dkms-install:	## install through DKMS, for this kernel and those to come
 	tools/dkms install
-clean:	## forget what was built (fetched kernels stay)
+clean:	## forget the modules that were built (kernels stay)
 	rm -rf $${XDG_CACHE_HOME:-$$HOME/.cache}/spanheap/build
 help:	## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
