@@ -93,7 +93,7 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	c->flags = attr->flags;
 	c->ops = attr->ops;
 	c->priv = attr->priv;
-	/* a limit below one page allows nothing, not everything */
+	/* a limit below one page is one page: 0 would be none */
 	c->limit_pages = attr->limit_bytes ? max(attr->limit_bytes >> PAGE_SHIFT, 1ULL) : 0;
 	c->last_cycle = h->clock();
 	mutex_init(&c->collect_lock);
@@ -456,6 +456,9 @@ EXPORT_SYMBOL_GPL(spanheap_owner);
  * and add a finalizer of @obj again. The sweep after frees the span, unless the
  * client says SPANHEAP_KEEP by then or it has finalizers again.
  *
+ * An unswept span that gets a finalizer is live in this cycle, and not asked about
+ * before the next.
+ *
  * As long as it has finalizers, or they run, spanheap_free() of the span is refused
  * as an invalid free: remove them first. spanheap_client_unregister() waits for
  * finalizers that are queued and drops the others of the client's spans. A span of
@@ -463,8 +466,8 @@ EXPORT_SYMBOL_GPL(spanheap_owner);
  * finalizers do not run; of an anonymous one they must be removed before their code
  * goes.
  *
- * Context: Any but NMI, as @gfp allows. Takes a special lock (irqsave). Not while
- * the span is resized or freed.
+ * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) if anything is
+ * unswept, and a special lock (irqsave). Not while the span is resized or freed.
  * Return: 0; -EEXIST: @obj has one; -EINVAL: @obj is no object in use, or its span
  * is being resized, @fn is NULL, or @gfp is not allowed; -ENOMEM.
  */
