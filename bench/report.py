@@ -71,7 +71,7 @@ def goals(data):
     def pair(m, who, n):
         return k(m, "pair", who, n)
 
-    for m in NATIVE:
+    for m in NATIVE + ("uml profile off",):
         yield 1, "pair of 1 page / alloc_page", m, ratios(data, pair(m, "spanheap", 1), pair(m, "alloc_pages", 1)), "<=", 0.5
         yield 1, "pair of 1 page / kmem_cache of 128 B", m, ratios(data, pair(m, "spanheap", 1), pair(m, "kmem_cache 128 B", 1)), "<=", 1.3
         for n in (2, 4, 8, 16):
