@@ -91,28 +91,25 @@ static const struct file_operations spans_fops = {
 	.release = seq_release_private,
 };
 
-/* Free spans by size: pages, how many spans. One lock hold per size. */
+/* Free spans by size: pages, how many spans */
 static int free_show(struct seq_file *m, void *v)
 {
 	struct spanheap *h = spanheap_heap;
-	u32 i, n, small = 0, large, largest;
-	struct list_head *pos;
+	u32 i, nr, large, largest;
 	unsigned long flags;
 
-	for (i = 1; i < SMALL_PAGES; i++) {
-		n = 0;
-		spin_lock_irqsave(&h->lock, flags);
-		list_for_each(pos, &h->small[i])
-			n++;
-		spin_unlock_irqrestore(&h->lock, flags);
-		if (n)
-			seq_printf(m, "%u %u\n", i, n);
-		small += n;
-	}
 	spin_lock_irqsave(&h->lock, flags);
-	large = h->nr_free > small ? h->nr_free - small : 0;
+	large = h->nr_free;
+	for (i = 1; i < SMALL_PAGES; i++)
+		large -= h->nr_small[i];
 	largest = __spanheap_largest_free(h);
 	spin_unlock_irqrestore(&h->lock, flags);
+
+	for (i = 1; i < SMALL_PAGES; i++) {
+		nr = READ_ONCE(h->nr_small[i]);
+		if (nr)
+			seq_printf(m, "%u %u\n", i, nr);
+	}
 	if (large)
 		seq_printf(m, "%u+ %u largest %u\n", SMALL_PAGES, large, largest);
 	return 0;

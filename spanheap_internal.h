@@ -66,7 +66,7 @@
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 #define BATCH_PAGES	1024u			/* released per TLB flush */
-#define BATCH_SPANS	64u			/* ... out of so many spans */
+#define BATCH_SPANS	128u			/* ... out of so many spans */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span that is cached */
 #define DEPOT_MAGS	32u			/* full magazines kept of a size */
@@ -312,6 +312,7 @@ struct spanheap {
 					 */
 	DECLARE_BITMAP(nonempty, SMALL_PAGES);
 	struct list_head small[SMALL_PAGES];
+	u32 nr_small[SMALL_PAGES];	/* how many are on each */
 	struct rb_root large;		/* by (nr_pages, start) */
 	struct list_head lru;		/* oldest first */
 	struct list_head spare;		/* records */

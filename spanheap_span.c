@@ -309,16 +309,23 @@ u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 	return end;
 }
 
-/* Only the owner of the pages calls this; their words may be shared */
+/* Only the owner of the pages calls this; a word may have other pages' bits too */
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
-	for (; nr; idx++, nr--) {
-		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed;
+	u32 n;
 
+	for (; nr; idx += n, nr -= n) {
+		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed, mask;
+		u32 bit = idx % BITS_PER_LONG;
+		atomic_long_t *word;
+
+		n = min_t(u32, nr, BITS_PER_LONG - bit);
+		mask = GENMASK(bit + n - 1, bit);
+		word = (atomic_long_t *)&map[BIT_WORD(idx & LEAF_MASK)];
 		if (backed)
-			set_bit(idx & LEAF_MASK, map);
+			atomic_long_or(mask, word);
 		else
-			clear_bit(idx & LEAF_MASK, map);
+			atomic_long_andnot(mask, word);
 	}
 }
 
@@ -365,6 +372,7 @@ static void __list_insert(struct spanheap *h, struct span *s)
 		else
 			list_add_tail(&s->list, &h->small[s->nr_pages]);
 		__set_bit(s->nr_pages, h->nonempty);
+		h->nr_small[s->nr_pages]++;
 	}
 	h->nr_free++;
 }
@@ -375,7 +383,7 @@ static void __list_remove(struct spanheap *h, struct span *s)
 		rb_erase(&s->node, &h->large);
 	} else {
 		list_del(&s->list);
-		if (list_empty(&h->small[s->nr_pages]))
+		if (!--h->nr_small[s->nr_pages])
 			__clear_bit(s->nr_pages, h->nonempty);
 	}
 	h->nr_free--;
@@ -1290,8 +1298,9 @@ static const char *__check_lists(struct spanheap *h)
 	u32 i;
 
 	for (i = 0; i < SMALL_PAGES; i++)
-		if (list_empty(&h->small[i]) == test_bit(i, h->nonempty))
-			return "list bitmap differs from the lists";
+		if (list_empty(&h->small[i]) == test_bit(i, h->nonempty) ||
+		    list_empty(&h->small[i]) != !h->nr_small[i])
+			return "list bitmap or count differs from the lists";
 	return NULL;
 }
 
