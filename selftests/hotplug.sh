@@ -28,14 +28,15 @@ cross() {
 t "spans of a CPU that is gone are whole, and are freed elsewhere" cross
 busy() {
 	insmod /spanheap_test.ko run=stress seconds=8 & job=$!
-	i=0
+	i=0 least=4
+	! slow || least=1
 	while kill -0 $job 2>/dev/null; do
 		echo 0 >$CPU1 && echo 1 >$CPU1 || return 1
 		cat $D/check >/tmp/check; [ "$(cat /tmp/check)" = ok ] || { cat /tmp/check; return 1; }
 		i=$((i + 1))
 	done
 	wait $job || { dmesg | tail -n 5; return 1; }
-	echo "$i times"; rmmod spanheap_test && check_ok && [ "$(val inuse_bytes)" = 0 ] && [ $i -gt 3 ]
+	echo "$i times"; rmmod spanheap_test && check_ok && [ "$(val inuse_bytes)" = 0 ] && [ $i -ge $least ]
 }
 t "a CPU comes and goes for 8 s while spans are allocated, freed and released" busy
 limited() {	# 16 pages were charged on the CPU that is away, too few to be summed yet
