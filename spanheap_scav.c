@@ -30,18 +30,18 @@ static DECLARE_WAIT_QUEUE_HEAD(scav_wait);
 static bool scav_kicked;
 static struct shrinker *shrinker;
 
-/* Isolate up to want backed pages of spans idle for age; oldest first */
-static u32 isolate_batch(struct spanheap *h, unsigned long age, u32 want,
+/* Isolate up to want backed pages of spans idle since before; oldest first */
+static u32 isolate_batch(struct spanheap *h, unsigned long before, u32 want,
 			 struct list_head *batch)
 {
-	unsigned long flags, now = h->clock();
+	unsigned long flags;
 	u32 n = 0, backed, cut;
 	struct span *s;
 
 	spin_lock_irqsave(&h->lock, flags);
 	while (n < want && h->nr_releasing < BATCH_SPANS) {
 		s = list_first_entry_or_null(&h->lru, struct span, lru);
-		if (!s || (age && time_before(now, s->stamp + age)))
+		if (!s || time_after(s->stamp, before))
 			break;
 		backed = s->nr_pages - s->nr_released;
 		if (backed > want - n) {
@@ -88,7 +88,7 @@ static void unback_batch(struct spanheap *h, struct list_head *batch)
 		__free_page(h->release_pages[--n]);
 }
 
-static u32 release_batch(struct spanheap *h, unsigned long age, u32 want)
+static u32 release_batch(struct spanheap *h, unsigned long before, u32 want)
 {
 	u32 n, nr_spans = 0, released;
 	struct span *s, *next;
@@ -96,7 +96,7 @@ static u32 release_batch(struct spanheap *h, unsigned long age, u32 want)
 	LIST_HEAD(batch);
 
 	lockdep_assert_held(&h->release_lock);
-	n = isolate_batch(h, age, min(want, BATCH_PAGES), &batch);
+	n = isolate_batch(h, before, min(want, BATCH_PAGES), &batch);
 	if (list_empty(&batch))
 		return 0;
 	unback_batch(h, &batch);
@@ -118,13 +118,20 @@ static u32 release_batch(struct spanheap *h, unsigned long age, u32 want)
 	return n;
 }
 
-static u64 release_pages_locked(struct spanheap *h, unsigned long age, u64 max)
+/*
+ * What is freed after the call began is not for it, or it might never end. The lock
+ * is held for a batch only, for reclaim waits for it.
+ */
+static u64 release_idle(struct spanheap *h, unsigned long age, u64 max)
 {
+	unsigned long before = h->clock() - age;
 	u64 total = 0;
 	u32 n;
 
 	while (total < max) {
-		n = release_batch(h, age, min_t(u64, max - total, BATCH_PAGES));
+		mutex_lock(&h->release_lock);
+		n = release_batch(h, before, min_t(u64, max - total, BATCH_PAGES));
+		mutex_unlock(&h->release_lock);
 		if (!n)
 			break;
 		total += n;
@@ -140,9 +147,7 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	u64 n;
 
 	spanheap_cache_drain(h);
-	mutex_lock(&h->release_lock);
-	n = release_pages_locked(h, age, max_pages);
-	mutex_unlock(&h->release_lock);
+	n = release_idle(h, age, max_pages);
 	spanheap_trim_records(h);
 
 	spin_lock_irqsave(&h->lock, flags);
@@ -269,9 +274,7 @@ static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 	u64 n;
 
 	spanheap_cache_drain(h);
-	mutex_lock(&h->release_lock);
-	n = release_pages_locked(h, 0, sc->nr_to_scan);
-	mutex_unlock(&h->release_lock);
+	n = release_idle(h, 0, sc->nr_to_scan);
 	return n ? n : SHRINK_STOP;
 }
 
