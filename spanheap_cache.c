@@ -49,13 +49,19 @@ static struct span_cache *enter(struct spanheap *h)
 
 	preempt_disable();
 	c = this_cpu_ptr(h->cache);
-	if (unlikely(READ_ONCE(c->busy) || READ_ONCE(h->slow_only))) {
-		preempt_enable();
-		return NULL;
-	}
+	if (unlikely(READ_ONCE(c->busy)))
+		goto out;
 	WRITE_ONCE(c->busy, true);
 	barrier();	/* what follows is the section's */
+	/* Only now: a visit that found us not busy has slow_only set before */
+	if (unlikely(READ_ONCE(h->slow_only))) {
+		WRITE_ONCE(c->busy, false);
+		goto out;
+	}
 	return c;
+out:
+	preempt_enable();
+	return NULL;
 }
 
 static void leave(struct span_cache *c)
@@ -89,10 +95,20 @@ static void visit_this_cpu(void *arg)
  */
 static void visit_all(struct visit *v)
 {
-	do {
-		atomic_set(&v->missed, 0);
-		on_each_cpu(visit_this_cpu, v, 1);
-	} while (atomic_read(&v->missed));
+	int cpu;
+
+	atomic_set(&v->missed, 0);
+	on_each_cpu(visit_this_cpu, v, 1);
+	if (!atomic_read(&v->missed))
+		return;
+	/* Each CPU until it is met outside: all at once may never be */
+	for_each_online_cpu(cpu) {
+		do {
+			atomic_set(&v->missed, 0);
+			if (smp_call_function_single(cpu, visit_this_cpu, v, 1))
+				break;	/* offline by now */
+		} while (atomic_read(&v->missed));
+	}
 }
 
 /* No CPU uses its cache until spanheap_cache_resume() */
@@ -138,14 +154,14 @@ static void fold(struct spanheap_client *c, struct client_counts *n)
 
 static bool charge_exact(struct spanheap_client *c, u32 nr)
 {
-	s64 now = atomic64_add_return(nr, &c->pages);
-	u64 limit = READ_ONCE(c->limit_pages);
+	s64 limit = READ_ONCE(c->limit_pages), old = atomic64_read(&c->pages);
 
-	if (limit && now > limit) {
-		atomic64_sub(nr, &c->pages);
-		return false;
-	}
-	raise_peak(c, now);
+	/* What is refused is never seen in pages, or others were refused for it */
+	do {
+		if (limit && old + nr > limit)
+			return false;
+	} while (!atomic64_try_cmpxchg(&c->pages, &old, old + nr));
+	raise_peak(c, old + nr);
 	return true;
 }
 
@@ -627,9 +643,15 @@ int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 
 void spanheap_cache_exit(struct spanheap *h)
 {
+	struct visit v = { .h = h };
+	int cpu;
+
 	if (!h->cache)
 		return;
 	cpuhp_state_remove_instance_nocalls(cpuhp_state, &h->cpuhp);
+	/* Nobody is inside; one that went offline just now has nobody to empty it */
+	for_each_possible_cpu(cpu)
+		drain_visit(&v, per_cpu_ptr(h->cache, cpu), cpu);
 	spanheap_cache_drain(h);
 	free_percpu(h->cache);
 	h->cache = NULL;
