@@ -131,6 +131,10 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 			continue;
 		if (*shown + n < LEAKS_SHOWN)
 			leaks[n++] = *s;
+		if (!h->pinned) {	/* let go by __orphan_done() */
+			__module_get(THIS_MODULE);
+			h->pinned = true;
+		}
 		atomic64_add(s->nr_pages, &h->orphan->pages);
 		h->orphan->allocs++;
 		if (c->sweep && span_state(s) == SPAN_INUSE)
@@ -155,15 +159,8 @@ static void make_orphans(struct spanheap *h, struct spanheap_client *c,
 			 struct client_counts *sum)
 {
 	unsigned int shown = 0;
-	unsigned long flags;
 	u32 idx = 0;
 
-	spin_lock_irqsave(&h->lock, flags);
-	if (!h->pinned) {
-		__module_get(THIS_MODULE);
-		h->pinned = true;
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
 	WARN(1, "spanheap: client %s is gone and leaves %llu spans, %llu pages\n",
 	     c->name, sum->allocs - sum->frees, sum->pages);
 	while (idx != U32_MAX) {
@@ -353,7 +350,8 @@ EXPORT_SYMBOL_GPL(spanheap_free);
  * span is its last; new pages are as from spanheap_alloc(). False if they are not
  * free (those in a cache are not), over the client's limit or without memory, if
  * there would be finalizers beyond the new end, or less than an object would be
- * left; false too if shrinking lacks memory for a record. An @addr at which no
+ * left, and while another task's sweep callback is asked about the span, if it is
+ * to shrink, or its client is being unregistered; false too if shrinking lacks memory for a record. An @addr at which no
  * in-use span starts counts as an invalid free.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave). Sweeps
