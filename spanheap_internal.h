@@ -112,6 +112,7 @@ struct span {
 	bool needzero;			/* backed pages may hold old data */
 	u8 asked;			/* of a swept client: enum span_asked */
 	u32 dirt;			/* of whom alone; see spanheap_client.dirt */
+	u32 seq;			/* grows when it becomes free; never reset */
 	union {
 		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
 		u32 sweepgen;		/* INUSE, of a swept client */
@@ -550,6 +551,8 @@ void __spanheap_busy_del(struct spanheap *h, struct span *s);
 bool __spanheap_free_later(struct spanheap *h, struct span *s);
 void __spanheap_busy_back(struct spanheap *h, struct span *s);
 const char *__spanheap_check_busy(struct spanheap *h, struct span *s);
+bool __spanheap_client_get(struct spanheap_client *c);
+void spanheap_client_put(struct spanheap_client *c);
 void spanheap_client_quiesce(struct spanheap_client *c);
 bool spanheap_in_callback(struct spanheap *h, bool sweep_only);
 void spanheap_cycle(struct spanheap_client *c);

@@ -197,6 +197,7 @@ static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 		*start = (idx & ~LEAF_MASK) | bit;
 		return READ_ONCE(leaf->span[bit]);
 	}
+	smp_rmb();	/* leaves before it were set before it: cover leads to one of them */
 	*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
 	return READ_ONCE(*map_slot(h, *start));
 }
@@ -220,14 +221,17 @@ struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
 {
 	bool found = false;
-	u32 idx, start;
+	u32 idx, start, seq;
 	struct span *s;
 
 	if (!addr_to_idx(h, addr, &idx))
 		return false;
 	rcu_read_lock();
 	s = map_find(h, idx, &start);
+	seq = s ? READ_ONCE(s->seq) : 0;
+	smp_rmb();	/* pairs with the second one of __spanheap_put() */
 	if (s && span_state(s) == SPAN_INUSE) {
+		smp_rmb();	/* pairs with spanheap_publish() */
 		v->start = READ_ONCE(s->start);
 		v->nr_pages = READ_ONCE(s->nr_pages);
 		v->obj_size = READ_ONCE(s->obj_size);
@@ -239,6 +243,7 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 		 */
 		smp_rmb();
 		found = span_state(s) == SPAN_INUSE && v->client &&
+			READ_ONCE(s->seq) == seq &&
 			READ_ONCE(*map_slot(h, start)) == s &&
 			v->start == start && idx - start < v->nr_pages;
 	}
@@ -515,7 +520,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 
 	lockdep_assert_held(&h->lock);
 	WRITE_ONCE(s->state, SPAN_FREE);
-	smp_wmb();	/* look-ups see the state before the fields change */
+	WRITE_ONCE(s->seq, s->seq + 1);
+	smp_wmb();	/* look-ups see both before the fields change */
 	s->client = NULL;
 	s->obj_size = 0;
 	__map_clear(h, s);
@@ -681,8 +687,11 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 	unsigned long flags;
 	struct span *s;
 
-	if (!spanheap_charge(client, nr))
-		return ERR_PTR(-EDQUOT);
+	while (!spanheap_charge(client, nr)) {
+		/* its own dead spans count until they are swept */
+		if (!p.reclaim || !client->sweep || !spanheap_reclaim(h, client, nr))
+			return ERR_PTR(-EDQUOT);
+	}
 	for (;;) {
 		spin_lock_irqsave(&h->lock, flags);
 		__absorb(h, &p);
@@ -1139,6 +1148,7 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller)
 {
+	struct spanheap_client *c;
 	unsigned long flags;
 	struct span *s;
 	bool done;
@@ -1148,6 +1158,15 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		return false;
 	spin_lock_irqsave(&h->lock, flags);
 	s = __claim_at(h, addr, &state);
+	c = s ? s->client : NULL;
+	if (c && !__spanheap_client_get(c)) {
+		/* c is being unregistered: s is becoming an orphan */
+		WRITE_ONCE(s->state, state);
+		if (c->sweep)
+			__spanheap_busy_back(h, s);
+		spin_unlock_irqrestore(&h->lock, flags);
+		return false;
+	}
 	spin_unlock_irqrestore(&h->lock, flags);
 	if (!s) {
 		report_bad_free(h, addr, caller, NULL);
@@ -1160,17 +1179,20 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	else if (nr_pages < s->nr_pages && state & SPAN_SLOW &&
 		 spanheap_specials_beyond(h, s, nr_pages))
 		done = false;
+	else if (nr_pages < s->nr_pages && s->client->sweep &&
+		 READ_ONCE(s->asked) != ASKED_NOT && !spanheap_in_callback(h, true))
+		done = false;	/* another task's sweep callback may read what would go */
 	else if (nr_pages < s->nr_pages)
 		done = shrink_span(h, s, nr_pages, gfp);
 	else
 		done = true;
 	smp_wmb();	/* as in spanheap_publish() */
 	spin_lock_irqsave(&h->lock, flags);
-	/* It may have become an orphan meanwhile */
-	WRITE_ONCE(s->state, state | inuse_state(s));
-	if (s->client->sweep)
+	WRITE_ONCE(s->state, state);
+	if (c->sweep)
 		__spanheap_busy_back(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_client_put(c);
 	return done;
 }
 

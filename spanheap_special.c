@@ -411,8 +411,8 @@ static struct span *next_with_specials(struct spanheap *h, struct spanheap_clien
 }
 
 /* Free up to a batch of finalizers of s from *key on, none of them queued */
-static u32 drop_batch(struct spanheap *h, struct span *s, struct special *key,
-		      spanheap_finalizer_t *fn, u32 *dropped)
+static u32 drop_batch(struct spanheap *h, struct spanheap_client *c, struct span *s,
+		      struct special *key, spanheap_finalizer_t *fn, u32 *dropped)
 {
 	spinlock_t *lock = special_lock(h, s);
 	struct special *sp, *next;
@@ -420,7 +420,11 @@ static u32 drop_batch(struct spanheap *h, struct span *s, struct special *key,
 	u32 n = 0;
 
 	spin_lock_irqsave(lock, flags);
-	for (sp = first_from(&s->specials, key); sp && n < BATCH; sp = next, n++) {
+	sp = first_from(&s->specials, key);
+	/* The record may be another client's span by now; a special says whose */
+	if (sp && READ_ONCE(s->client) != c)
+		sp = NULL;
+	for (; sp && n < BATCH; sp = next, n++) {
 		next = next_special(sp);
 		key->offset = sp->offset;
 		key->kind = sp->kind + 1;
@@ -453,7 +457,7 @@ void spanheap_specials_leave(struct spanheap_client *c)
 
 		rcu_read_lock();
 		s = next_with_specials(h, c, &idx);
-		while (s && drop_batch(h, s, &key, &fn, &dropped) == BATCH)
+		while (s && drop_batch(h, c, s, &key, &fn, &dropped) == BATCH)
 			;
 		rcu_read_unlock();
 		cond_resched();

@@ -154,7 +154,7 @@ void spanheap_sweep_exit(struct spanheap_client *c)
 
 /* ---- who is in a client's callbacks ---- */
 
-static bool __client_get(struct spanheap_client *c)
+bool __spanheap_client_get(struct spanheap_client *c)
 {
 	lockdep_assert_held(&c->heap->lock);
 	if (c->gone)
@@ -170,12 +170,12 @@ static bool client_get(struct spanheap_client *c)
 	bool got;
 
 	spin_lock_irqsave(&c->heap->lock, flags);
-	got = __client_get(c);
+	got = __spanheap_client_get(c);
 	spin_unlock_irqrestore(&c->heap->lock, flags);
 	return got;
 }
 
-static void client_put(struct spanheap_client *c)
+void spanheap_client_put(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
 	unsigned long flags;
@@ -336,7 +336,7 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	sw->running--;
 	spin_unlock_irqrestore(&h->lock, flags);
 	spanheap_specials_freed(h, &specials);
-	client_put(c);
+	spanheap_client_put(c);
 	trace_spanheap_sweep((unsigned long)addr, nr, verdict, freed);
 	return freed;
 }
@@ -368,7 +368,7 @@ void spanheap_sweep_live(struct spanheap *h, const void *addr)
 	spin_unlock_irqrestore(&h->lock, flags);
 }
 
-/* A client with unswept spans, to be let go with client_put(), or NULL */
+/* A client with unswept spans, to be let go with spanheap_client_put(), or NULL */
 static struct spanheap_client *unswept_client(struct spanheap *h)
 {
 	struct spanheap_client *c = NULL;
@@ -377,7 +377,7 @@ static struct spanheap_client *unswept_client(struct spanheap *h)
 
 	spin_lock_irqsave(&h->lock, flags);
 	sw = list_first_entry_or_null(&h->unswept, struct client_sweep, node);
-	if (sw && __client_get(sw->client))
+	if (sw && __spanheap_client_get(sw->client))
 		c = sw->client;
 	spin_unlock_irqrestore(&h->lock, flags);
 	return c;
@@ -394,7 +394,7 @@ u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans)
 			n++;
 			cond_resched();
 		}
-		client_put(c);
+		spanheap_client_put(c);
 	}
 	return n;
 }
@@ -467,10 +467,14 @@ static u64 reclaim_from(struct spanheap_client *c, u64 nr)
 	u64 freed = 0;
 	long n;
 
-	while (freed < nr && (n = spanheap_sweep(c, first, SMALL_PAGES)) >= 0)
+	while (freed < nr && (n = spanheap_sweep(c, first, SMALL_PAGES)) >= 0) {
 		freed += n;
-	while (freed < nr && (n = spanheap_sweep(c, 1, first - 1)) >= 0)
+		cond_resched();
+	}
+	while (freed < nr && (n = spanheap_sweep(c, 1, first - 1)) >= 0) {
 		freed += n;
+		cond_resched();
+	}
 	return freed;
 }
 
@@ -490,7 +494,7 @@ u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr)
 		freed = reclaim_from(client, nr);
 	while (freed < nr && (c = unswept_client(h))) {
 		freed += reclaim_from(c, nr - freed);
-		client_put(c);
+		spanheap_client_put(c);
 	}
 	return freed;
 }
@@ -519,7 +523,7 @@ static struct spanheap_client *next_due(struct spanheap *h, struct spanheap_clie
 		}
 	mutex_unlock(&h->clients_lock);
 	if (prev)
-		client_put(prev);
+		spanheap_client_put(prev);
 	return found;
 }
 

@@ -440,6 +440,37 @@ static void resize_and_free(struct swept *c, void *addr)
 	free_and_take_again(c, addr);
 }
 
+/* Another task must not take pages away that the callback may be reading */
+static void shrinking_waits_for_the_callback_test(struct kunit *test)
+{
+	void *p = get(&sc, 8);
+	struct span *s = spanheap_span_at(sc.h, p);
+
+	s->asked = ASKED;	/* as if one were running on another CPU */
+	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 2));
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 8);
+	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 10));
+	s->asked = ASKED_NOT;
+	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 2));
+	check(test, sc.h);
+	release(sc.h, p);
+}
+
+/* At its limit a client gets what its dead spans have */
+static void limit_counts_no_dead_spans_test(struct kunit *test)
+{
+	void *p = get(&sc, 8), *q;
+
+	spanheap_set_limit(sc.client, 8);
+	set_dead(&sc, p);
+	KUNIT_EXPECT_NULL(test, get(&sc, 1));
+	spanheap_cycle_begin(sc.client);
+	q = get(&sc, 4);
+	KUNIT_EXPECT_NOT_NULL(test, q);
+	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 4);
+	check(test, sc.h);
+}
+
 /* A free while the callback is asked wins, and the span is freed once */
 static void free_wins_test(struct kunit *test)
 {
@@ -814,6 +845,8 @@ static struct kunit_case sweep_cases[] = {
 	KUNIT_CASE(reclaim_own_first_test),
 	KUNIT_CASE(reclaim_flat_test),
 	KUNIT_CASE(callback_allocates_test),
+	KUNIT_CASE(shrinking_waits_for_the_callback_test),
+	KUNIT_CASE(limit_counts_no_dead_spans_test),
 	KUNIT_CASE(free_wins_test),
 	KUNIT_CASE(resize_test),
 	KUNIT_CASE(unregister_test),

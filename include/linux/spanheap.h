@@ -50,8 +50,9 @@ enum spanheap_verdict {
  * Freeing or resizing a span that is unswept, or about which @sweep is being asked
  * at the moment, is as valid as ever and wins over the verdict: a freed span is
  * freed once, and a resized one is kept. @sweep itself may free the span it is
- * asked about. The memory of a freed span is not reused before @sweep is back, so
- * @sweep may read the span it is asked about, and no other span is at its address.
+ * asked about. The memory of a freed span is not reused before @sweep is back, and
+ * nobody but @sweep can shrink the span meanwhile, so @sweep may read the span it
+ * is asked about, and no other span is at its address.
  * A verdict that is no enum spanheap_verdict is warned about and keeps the span.
  *
  * From a sweep callback, spanheap_cycle_begin(), spanheap_sweep_one() and
