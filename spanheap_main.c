@@ -350,9 +350,9 @@ EXPORT_SYMBOL_GPL(spanheap_free);
  * span is its last; new pages are as from spanheap_alloc(). False if they are not
  * free (those in a cache are not), over the client's limit or without memory, if
  * there would be finalizers beyond the new end, or less than an object would be
- * left, and while another task's sweep callback is asked about the span, if it is
- * to shrink, or its client is being unregistered; false too if shrinking lacks memory for a record. An @addr at which no
- * in-use span starts counts as an invalid free.
+ * left; while its client is being unregistered, or to shrink while another task's
+ * sweep callback is asked about it; false too if shrinking lacks memory for a
+ * record. An @addr at which no in-use span starts counts as an invalid free.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave). Sweeps
  * nothing. Until it returns the span must not be freed, and look-ups do not find it.

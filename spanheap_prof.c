@@ -42,7 +42,7 @@
 #define LOG_BITS	16		/* behind the binary point of a logarithm */
 #define LN2		45426u		/* ln(2), with LOG_BITS */
 #define THROTTLE_RATE	SZ_512K		/* finer rates are kept whatever they cost */
-#define THROTTLE_MAX	(1u << 10)	/* times the rate, at most */
+#define THROTTLE_MAX	1024u	/* times the rate, at most */
 #define COST_SHARE	100		/* a sample may cost 1 in so much of the time */
 
 struct prof_bucket {
