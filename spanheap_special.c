@@ -130,6 +130,12 @@ static bool offset_in(const struct spanheap *h, const struct span *s,
 	return *offset < (u64)READ_ONCE(s->nr_pages) << PAGE_SHIFT;
 }
 
+/* Does an object start there? Who asked before may have meant the span's former life. */
+static bool object_at(const struct span *s, u64 offset)
+{
+	return !(s->obj_size ? offset % s->obj_size : offset);
+}
+
 /* Special lock: from here on s is not freed while the lock is held */
 static bool pin_inuse(struct span *s)
 {
@@ -160,7 +166,8 @@ int spanheap_special_add(struct spanheap *h, const void *addr, struct special *s
 	if (s) {
 		lock = special_lock(h, s);
 		spin_lock_irqsave(lock, flags);
-		if (pin_inuse(s) && offset_in(h, s, addr, &sp->offset))
+		if (pin_inuse(s) && offset_in(h, s, addr, &sp->offset) &&
+		    (sp->kind != SPECIAL_FINALIZER || object_at(s, sp->offset)))
 			err = rb_find_add(&sp->node, &s->specials, node_cmp) ?
 			      -EEXIST : 0;
 		spin_unlock_irqrestore(lock, flags);
