@@ -9,6 +9,7 @@ P=/sys/kernel/debug/spanheap_pagecache
 ins arena_mb=128
 insmod /spanheap_pagecache.ko
 stat() { sed -n "s/^$1 //p" $P/stat; }
+entries() { [ "$(stat entries)" = "$1" ]; }
 cycle() { echo 1 >$P/cycle; }
 fill() { dd if=/dev/urandom of=$P/put bs=4096 count="$1" 2>/dev/null; }	# new pages
 hash() { exec 3<>$P/put; cat "$1" >&3; read -r hash <&3; exec 3<&-; }
@@ -33,9 +34,11 @@ t "nothing is found by a wrong hash" sh -c "[ -z \"\$(echo 123 | { exec 3<>$P/fi
 used() {
 	fill 200; cycle; i=0
 	while [ $i -lt 3 ]; do
-		find "$(cat /tmp/hash0)" >/tmp/found; cycle; sleep 0.3; i=$((i + 1))
+		find "$(cat /tmp/hash0)" >/tmp/found; cycle; i=$((i + 1))
 	done
-	stat entries; cmp /tmp/page0 /tmp/found && [ "$(stat entries)" = 1 ] && check_ok
+	within 10 entries 1 || { stat entries; return 1; }
+	find "$(cat /tmp/hash0)" >/tmp/found
+	cmp /tmp/page0 /tmp/found && entries 1 && check_ok
 }
 t "what is in use stays, the rest is swept in the background" used
 # Each round's pages live for a round more: with cycles three rounds' at most
@@ -57,10 +60,9 @@ sed 's/^/# /' /tmp/flat
 forced() {
 	[ "$(stat entries)" -gt 5000 ] || return 1
 	echo 100 >$H/force_cycle_ms; echo 100 >$H/scavenge_period_ms
-	i=0
-	while [ "$(stat entries)" != 0 ] && [ $i -lt 50 ]; do sleep 0.2; i=$((i + 1)); done
+	within 10 entries 0; rc=$?
 	echo 120000 >$H/force_cycle_ms; echo 60000 >$H/scavenge_period_ms
-	[ "$(stat entries)" = 0 ] && [ "$(val inuse_bytes)" = 0 ] && check_ok
+	[ $rc = 0 ] && [ "$(val inuse_bytes)" = 0 ] && check_ok
 }
 t "the scavenger forces collections" forced
 release() {
