@@ -16,7 +16,7 @@ static u64 cached_pages(struct spanheap *h)
 
 static u32 mag_size(struct spanheap *h, u32 nr)
 {
-	return this_cpu_ptr(h->cache)->bin[nr].size;
+	return raw_cpu_ptr(h->cache)->bin[nr].size;
 }
 
 /* M35: a hit is the span freed last; it takes no lock and counts on its CPU */
@@ -159,10 +159,10 @@ static void busy_cache_is_passed_by(struct kunit *test)
 	void *p = alloc(h, 3), *q = alloc(h, 3), *r;
 
 	release(h, p);
-	this_cpu_ptr(h->cache)->busy = true;
+	raw_cpu_ptr(h->cache)->busy = true;
 	release(h, q);
 	r = alloc_as(h, NULL, 3, 0, 0, GFP_ATOMIC);
-	this_cpu_ptr(h->cache)->busy = false;
+	raw_cpu_ptr(h->cache)->busy = false;
 	KUNIT_EXPECT_PTR_EQ(test, r, q);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 3), p);

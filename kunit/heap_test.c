@@ -302,13 +302,19 @@ static void impossible_gfp_is_warned_about_and_refused(struct kunit *test)
 
 	log_start();
 	expect_warning(true);
-	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 1, 0, 0, bad[i]));
-		KUNIT_EXPECT_FALSE(test, spanheap_heap_resize(h, p, 2, bad[i], _THIS_IP_));
-	}
 	expect_warning(false);
 	log_stop();
 	KUNIT_EXPECT_LE(test, log_count("WARNING:"), 1u);	/* once since boot */
+	/* That check may be a copy of its own, depending on the compiler */
+	log_start();
+	expect_warning(true);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_FALSE(test, spanheap_heap_resize(h, p, 2, bad[i], _THIS_IP_));
+	expect_warning(false);
+	log_stop();
+	KUNIT_EXPECT_LE(test, log_count("WARNING:"), 1u);
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, ARRAY_SIZE(bad));
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, PAGE_SIZE);
 	check(test, h);
@@ -723,6 +729,7 @@ static void resize_changes_the_end_or_nothing(struct kunit *test)
 	check(test, h);
 
 	/* Clears what it adds, when asked */
+	compat_kasan_use(p + 7 * PAGE_SIZE, 1, true);	/* it is free, and written to */
 	p[7 * PAGE_SIZE] = 7;
 	KUNIT_EXPECT_TRUE(test, spanheap_heap_resize(h, p, 8, GFP_KERNEL | __GFP_ZERO, _THIS_IP_));
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 7, 3 * PAGE_SIZE));
