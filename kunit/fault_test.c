@@ -322,6 +322,48 @@ static void failed_registration_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&h->clients));
 }
 
+static void no_fn(void *obj, void *arg)
+{
+}
+
+/* M30: of a finalizer that finds no memory nothing stays: not on the span either */
+static void failed_finalizer_leaves_nothing(struct kunit *test)
+{
+	static const gfp_t gfp[] = { GFP_KERNEL, GFP_NOWAIT };
+	struct spanheap *h = test->priv;
+	void *p = alloc_as(h, NULL, 4, 0, PAGE_SIZE, GFP_KERNEL);
+	void *obj = p + 2 * PAGE_SIZE;
+	u64 meta = stats(h)->other_meta_bytes;
+	u32 i, n, failures;
+	int left, err;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	for (i = 0; i < ARRAY_SIZE(gfp); i++) {
+		for (n = 1, left = 0, failures = 0; !left; n++) {
+			compat_fail_nth(n);
+			err = spanheap_finalizer_add(h, obj, no_fn, NULL, gfp[i]);
+			left = compat_fail_nth(0);
+			check(test, h);
+			if (err) {
+				failures++;
+				KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+				KUNIT_EXPECT_EQ(test, left, 0);
+				KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, obj), -ENOENT);
+			} else {
+				KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, obj), 0);
+			}
+			KUNIT_EXPECT_EQ(test, atomic_long_read(&h->nr_finalizers), 0);
+			KUNIT_EXPECT_EQ(test, stats(h)->other_meta_bytes, meta);
+			KUNIT_ASSERT_LT(test, n, 50u);
+		}
+		KUNIT_EXPECT_GT(test, failures, 0u);
+	}
+	release(h, p);		/* nothing holds it */
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	check(test, h);
+}
+
 /* The arena runs out of memory at the n-th page, for every n */
 static void failed_backing_keeps_what_it_got(struct kunit *test)
 {
@@ -377,6 +419,7 @@ static void failed_page_of_the_real_arena_loses_nothing(struct kunit *test)
 static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_allocation_loses_nothing),
 	KUNIT_CASE(failed_allocation_loses_nothing_cached),
+	KUNIT_CASE(failed_finalizer_leaves_nothing),
 	KUNIT_CASE(freeing_and_releasing_never_allocate),
 	KUNIT_CASE(failed_creation_leaves_nothing),
 	KUNIT_CASE(failed_registration_leaves_nothing),
