@@ -260,7 +260,7 @@ static struct kunit_suite client_suite = {
 
 static struct kunit_suite cached_client_suite = {
 	.name = "spanheap_client_cached",
-	.init = test_cached_heap_init,
+	.init = test_tuned_heap_init,
 	.exit = test_heap_exit,
 	.test_cases = cached_client_cases,
 };

@@ -161,6 +161,12 @@ int test_cached_heap_init(struct kunit *test)
 	return suite_init(test, 256);
 }
 
+/* Caches as the module has them, from the cache_kb parameter */
+int test_tuned_heap_init(struct kunit *test)
+{
+	return suite_init(test, spanheap_cache_kb);
+}
+
 void test_heap_exit(struct kunit *test)
 {
 	if (test->priv)

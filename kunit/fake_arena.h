@@ -37,9 +37,13 @@ struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,
 			       u32 pages, unsigned int cache_kb);
 void test_heap_end(struct spanheap *h);
 
-/* Of a suite: test->priv is a heap of ARENA pages, without and with caches */
+/*
+ * Of a suite: test->priv is a heap of ARENA pages: without caches, with magazines
+ * of 256 KiB, and with caches of the size that the cache_kb parameter says
+ */
 int test_heap_init(struct kunit *test);
 int test_cached_heap_init(struct kunit *test);
+int test_tuned_heap_init(struct kunit *test);
 void test_heap_exit(struct kunit *test);
 
 /* A call site each, as for the callers of the exported functions */

@@ -825,6 +825,28 @@ static struct kunit_case heap_cases[] = {
 	{}
 };
 
+/* Not those that tell where a free span goes, or comes from: cached ones stay */
+static struct kunit_case heap_cached_cases[] = {
+	KUNIT_CASE(new_heap_is_empty),
+	KUNIT_CASE(walk_sees_all_while_spans_come_and_go),
+	KUNIT_CASE(map_grows_with_the_arena),
+	KUNIT_CASE(counters_follow_allocation_and_free),
+	KUNIT_CASE(zeroing_skips_pages_known_to_be_zero),
+	KUNIT_CASE(senseless_requests_are_refused),
+	KUNIT_CASE(impossible_gfp_is_warned_about_and_refused),
+	KUNIT_CASE(allowed_gfp_is_honoured),
+	KUNIT_CASE(split_keeps_age_and_known_zero),
+	KUNIT_CASE(growth_is_rounded_and_joins_the_end),
+	KUNIT_CASE(failed_growth_says_so_once),
+	KUNIT_CASE(span_is_found_by_its_ends),
+	KUNIT_CASE(lookup_finds_spans_in_use_only),
+	KUNIT_CASE(lookup_ignores_stale_entries),
+	KUNIT_CASE(bad_frees_are_detected),
+	KUNIT_CASE(resize_changes_the_end_or_nothing),
+	KUNIT_CASE(span_being_resized_is_nobody_elses),
+	{}
+};
+
 static struct kunit_suite heap_suite = {
 	.name = "spanheap_heap",
 	.init = test_heap_init,
@@ -832,4 +854,11 @@ static struct kunit_suite heap_suite = {
 	.test_cases = heap_cases,
 };
 
-kunit_test_suite(heap_suite);
+static struct kunit_suite heap_cached_suite = {
+	.name = "spanheap_heap_cached",
+	.init = test_tuned_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = heap_cached_cases,
+};
+
+kunit_test_suites(&heap_suite, &heap_cached_suite);

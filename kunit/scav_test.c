@@ -390,6 +390,15 @@ static struct kunit_case scav_cases[] = {
 	{}
 };
 
+/* Not those of ages, which cached spans do not have, and of the module's own heap */
+static struct kunit_case scav_cached_cases[] = {
+	KUNIT_CASE(one_flush_serves_a_batch),
+	KUNIT_CASE(span_being_released_is_not_handed_out),
+	KUNIT_CASE(release_all_collects_first),
+	KUNIT_CASE(collection_is_forced_when_due),
+	{}
+};
+
 static struct kunit_suite scav_suite = {
 	.name = "spanheap_scav",
 	.init = test_heap_init,
@@ -397,4 +406,11 @@ static struct kunit_suite scav_suite = {
 	.test_cases = scav_cases,
 };
 
-kunit_test_suite(scav_suite);
+static struct kunit_suite scav_cached_suite = {
+	.name = "spanheap_scav_cached",
+	.init = test_tuned_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = scav_cached_cases,
+};
+
+kunit_test_suites(&scav_suite, &scav_cached_suite);

@@ -106,7 +106,7 @@ static int special_init(struct kunit *test)
 
 static int special_cached_init(struct kunit *test)
 {
-	int err = test_cached_heap_init(test);
+	int err = test_tuned_heap_init(test);
 
 	if (!err)
 		((struct spanheap *)test->priv)->profile_freed = mark_freed;

@@ -76,15 +76,23 @@ static void new_swept(struct kunit *test, struct swept *c, const char *name)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(c->client));
 }
 
-static int sweep_init(struct kunit *test)
+static int start(struct kunit *test, int err)
 {
-	int err = test_cached_heap_init(test);
-
 	if (err)
 		return err;
 	new_swept(test, &sc, "swept");
 	other.client = NULL;
 	return 0;
+}
+
+static int sweep_init(struct kunit *test)
+{
+	return start(test, test_heap_init(test));
+}
+
+static int sweep_cached_init(struct kunit *test)
+{
+	return start(test, test_tuned_heap_init(test));
 }
 
 static void end_swept(struct swept *c)
@@ -610,7 +618,7 @@ static void no_callback_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
 	release(sc.h, p);
 	release(sc.h, q);
-	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, 8 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, sc.h->cache ? 8 * PAGE_SIZE : 0);
 	spanheap_heap_unregister(c);
 	spanheap_heap_unregister(d);
 	check(test, sc.h);
@@ -866,4 +874,11 @@ static struct kunit_suite sweep_suite = {
 	.test_cases = sweep_cases,
 };
 
-kunit_test_suite(sweep_suite);
+static struct kunit_suite sweep_cached_suite = {
+	.name = "spanheap_sweep_cached",
+	.init = sweep_cached_init,
+	.exit = sweep_exit,
+	.test_cases = sweep_cases,
+};
+
+kunit_test_suites(&sweep_suite, &sweep_cached_suite);
