@@ -130,10 +130,14 @@ static bool offset_in(const struct spanheap *h, const struct span *s,
 	return *offset < (u64)READ_ONCE(s->nr_pages) << PAGE_SHIFT;
 }
 
-/* Does an object start there? Who asked before may have meant the span's former life. */
+/* Does an object start at that offset of s, which is pinned, and end in s? */
 static bool object_at(const struct span *s, u64 offset)
 {
-	return !(s->obj_size ? offset % s->obj_size : offset);
+	u32 size = s->obj_size;
+
+	if (!size)
+		return !offset;
+	return !(offset % size) && offset + size <= (u64)s->nr_pages << PAGE_SHIFT;
 }
 
 /* Special lock: from here on s is not freed while the lock is held */
@@ -144,17 +148,34 @@ static bool pin_inuse(struct span *s)
 	return (old & ~SPAN_SLOW) == SPAN_INUSE;
 }
 
-/**
- * spanheap_special_add() - attach a special to an address
- * @h: the heap
- * @addr: any address in an in-use span
- * @sp: kind is set
- *
- * Context: Any but NMI. Takes a special lock (irqsave).
- * Return: 0; -EEXIST: there is one of that kind; -EINVAL: no in-use span, or one
- * that is being resized.
- */
-int spanheap_special_add(struct spanheap *h, const void *addr, struct special *sp)
+/* Special lock, as for both of the next: s may be no span at all by now */
+static int add_to(struct spanheap *h, struct span *s, const void *addr,
+		  struct special **sp)
+{
+	if (!pin_inuse(s) || !offset_in(h, s, addr, &(*sp)->offset))
+		return -EINVAL;
+	if ((*sp)->kind == SPECIAL_FINALIZER && !object_at(s, (*sp)->offset))
+		return -EINVAL;
+	return rb_find_add(&(*sp)->node, &s->specials, node_cmp) ? -EEXIST : 0;
+}
+
+/* *sp: a key, whose kind is set, then what was found */
+static int remove_from(struct spanheap *h, struct span *s, const void *addr,
+		       struct special **sp)
+{
+	if (RB_EMPTY_ROOT(&s->specials) || !offset_in(h, s, addr, &(*sp)->offset))
+		return -ENOENT;
+	*sp = to_special(rb_find(*sp, &s->specials, key_cmp));
+	if (!*sp)
+		return -ENOENT;
+	rb_erase(&(*sp)->node, &s->specials);
+	return 0;
+}
+
+/* fn() of the record that may be the span with addr, under its special lock */
+static int locked(struct spanheap *h, const void *addr, struct special **sp,
+		  int (*fn)(struct spanheap *h, struct span *s, const void *addr,
+			    struct special **sp))
 {
 	unsigned long flags;
 	int err = -EINVAL;
@@ -166,14 +187,26 @@ int spanheap_special_add(struct spanheap *h, const void *addr, struct special *s
 	if (s) {
 		lock = special_lock(h, s);
 		spin_lock_irqsave(lock, flags);
-		if (pin_inuse(s) && offset_in(h, s, addr, &sp->offset) &&
-		    (sp->kind != SPECIAL_FINALIZER || object_at(s, sp->offset)))
-			err = rb_find_add(&sp->node, &s->specials, node_cmp) ?
-			      -EEXIST : 0;
+		err = fn(h, s, addr, sp);
 		spin_unlock_irqrestore(lock, flags);
 	}
 	rcu_read_unlock();
 	return err;
+}
+
+/**
+ * spanheap_special_add() - attach a special to an address
+ * @h: the heap
+ * @addr: any address in an in-use span; of a finalizer, where an object starts
+ * @sp: kind is set
+ *
+ * Context: Any but NMI. Takes a special lock (irqsave).
+ * Return: 0; -EEXIST: there is one of that kind; -EINVAL: no in-use span, or one
+ * that is being resized, or no object.
+ */
+int spanheap_special_add(struct spanheap *h, const void *addr, struct special *sp)
+{
+	return locked(h, addr, &sp, add_to);
 }
 
 /**
@@ -188,25 +221,9 @@ int spanheap_special_add(struct spanheap *h, const void *addr, struct special *s
 struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 					enum special_kind kind)
 {
-	struct special key = { .kind = kind }, *sp = NULL;
-	unsigned long flags;
-	spinlock_t *lock;	/* that of s */
-	struct span *s;
+	struct special key = { .kind = kind }, *sp = &key;
 
-	rcu_read_lock();	/* keeps the record a record */
-	s = spanheap_span_guess(h, addr);
-	if (s) {
-		lock = special_lock(h, s);
-		spin_lock_irqsave(lock, flags);
-		if (!RB_EMPTY_ROOT(&s->specials) &&
-		    offset_in(h, s, addr, &key.offset))
-			sp = to_special(rb_find(&key, &s->specials, key_cmp));
-		if (sp)
-			rb_erase(&sp->node, &s->specials);
-		spin_unlock_irqrestore(lock, flags);
-	}
-	rcu_read_unlock();
-	return sp;
+	return locked(h, addr, &sp, remove_from) ? NULL : sp;
 }
 
 /* ---- spans that are freed, swept, cut ---- */
@@ -535,12 +552,11 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	struct finalizer *f;
 	int err;
 
-	if (!fn || !spanheap_gfp_ok(gfp) || spanheap_heap_object(h, obj) != obj)
+	if (!fn || !spanheap_gfp_ok(gfp))
 		return -EINVAL;
 	f = kmem_cache_alloc(finalizer_cache, gfp & ~__GFP_ZERO);
 	if (!f)
 		return -ENOMEM;
-	spanheap_sweep_live(h, obj);
 	f->sp.kind = SPECIAL_FINALIZER;
 	f->fn = fn;
 	f->arg = arg;
@@ -548,6 +564,8 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	err = spanheap_special_add(h, obj, &f->sp);
 	if (err)
 		free_finalizer(h, f);
+	else
+		spanheap_sweep_live(h, obj);
 	return err;
 }
 

@@ -11,6 +11,7 @@
 #include <linux/preempt.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
+#include <compat/fault.h>
 
 #include "fake_arena.h"
 
@@ -94,9 +95,9 @@ static int add_note(struct spanheap *h, void *obj, struct note *n)
 	return spanheap_finalizer_add(h, obj, note_fn, n, GFP_KERNEL);
 }
 
-static int special_init(struct kunit *test)
+static int special_init_as(struct kunit *test, int (*init)(struct kunit *test))
 {
-	int err = test_heap_init(test);
+	int err = init(test);
 
 	if (!err)
 		((struct spanheap *)test->priv)->profile_freed = mark_freed;
@@ -104,14 +105,14 @@ static int special_init(struct kunit *test)
 	return err;
 }
 
+static int special_init(struct kunit *test)
+{
+	return special_init_as(test, test_heap_init);
+}
+
 static int special_cached_init(struct kunit *test)
 {
-	int err = test_tuned_heap_init(test);
-
-	if (!err)
-		((struct spanheap *)test->priv)->profile_freed = mark_freed;
-	nr_freed = 0;
-	return err;
+	return special_init_as(test, test_tuned_heap_init);
 }
 
 /* M28, M29: any number, one of a kind at an offset, found by exact offset and kind */
@@ -240,6 +241,91 @@ static void bad_finalizers_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, n.runs, 0);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 	check(test, h);
+}
+
+/*
+ * M28: what an object is is asked of the span that is there now: the address may have
+ * been one of its former life
+ */
+static void stale_objects_are_refused(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u8 *p = alloc_as(h, NULL, 2, 0, PAGE_SIZE, GFP_KERNEL);
+	struct special sp = { .kind = SPECIAL_FINALIZER };
+	struct note n = {};
+
+	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), 0);
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p + PAGE_SIZE), 0);
+	release(h, p);
+	/* One object */
+	KUNIT_ASSERT_PTR_EQ(test, alloc(h, 2), (void *)p);
+	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
+	KUNIT_EXPECT_EQ(test, spanheap_special_add(h, p + PAGE_SIZE, &sp), -EINVAL);
+	release(h, p);
+	/* Two, elsewhere, and a rest that is too short for one */
+	KUNIT_ASSERT_PTR_EQ(test, alloc_as(h, NULL, 2, 0, 3000, GFP_KERNEL), (void *)p);
+	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
+	KUNIT_EXPECT_EQ(test, spanheap_special_add(h, p + 6000, &sp), -EINVAL);
+	KUNIT_EXPECT_EQ(test, add_note(h, p + 3000, &n), 0);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p + 3000), 0);
+	release(h, p);
+	/* Another span's second page: none starts there */
+	KUNIT_ASSERT_PTR_EQ(test, alloc(h, 1), (void *)p);
+	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	check(test, h);
+}
+
+static void *resized;
+static int in_resize;
+
+static void add_in_resize(struct spanheap *h)
+{
+	struct note n = {};
+
+	in_resize = add_note(h, resized, &n);
+}
+
+/* M28: a span whose owner resizes it at the moment is refused, and none is lost */
+static void finalizer_during_resize_is_refused(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct note n = {};
+
+	resized = alloc(h, 20);
+	in_resize = 0;
+	fake.in_back = add_in_resize;
+	KUNIT_EXPECT_TRUE(test, resize(h, resized, 40));
+	KUNIT_EXPECT_EQ(test, in_resize, -EINVAL);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, add_note(h, resized, &n), 0);
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, resized), 0);
+	release(h, resized);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&h->nr_finalizers), 0);
+	check(test, h);
+}
+
+/* M30: a finalizer without memory for its record is refused, and leaves no trace */
+static void finalizer_may_find_no_memory(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u64 meta = stats(h)->other_meta_bytes;
+	void *p = alloc(h, 2);
+	struct note n = {};
+	int err;
+
+	if (compat_fail_nth(1) < 0)
+		kunit_skip(test, "needs CONFIG_FAULT_INJECTION");
+	err = spanheap_finalizer_add(h, p, note_fn, &n, GFP_NOWAIT);
+	KUNIT_EXPECT_EQ(test, compat_fail_nth(0), 0);
+	KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, stats(h)->other_meta_bytes, meta);
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p), -ENOENT);
+	check(test, h);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 }
 
 /* How often the log says that fn did something */
@@ -910,6 +996,9 @@ static struct kunit_case special_cases[] = {
 	KUNIT_CASE(specials_need_a_span_in_use),
 	KUNIT_CASE(profile_records_are_told_of_the_free),
 	KUNIT_CASE(bad_finalizers_are_refused),
+	KUNIT_CASE(stale_objects_are_refused),
+	KUNIT_CASE(finalizer_during_resize_is_refused),
+	KUNIT_CASE(finalizer_may_find_no_memory),
 	KUNIT_CASE(free_with_finalizers_is_refused),
 	KUNIT_CASE(double_free_names_the_first),
 	KUNIT_CASE(sweep_runs_finalizers_and_keeps_the_object),
