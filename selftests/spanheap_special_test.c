@@ -234,8 +234,6 @@ static int test_leave(void)
 
 /* ---- everything at once ---- */
 
-#define CHAOS_THREADS	4
-
 static atomic_t added, removed, finalized, cycles, errors;
 static DECLARE_RWSEM(publish);	/* no cycle begins between an allocation and its slot */
 
@@ -358,18 +356,9 @@ static int chaos_thread(void *data)
 /* Each finalizer that was added was run once or removed once, and all memory is back */
 static int test_chaos(void)
 {
-	struct task_struct *t[CHAOS_THREADS];
-	unsigned long i;
+	unsigned int i;
 
-	for (i = 0; i < CHAOS_THREADS; i++) {
-		t[i] = kthread_create(chaos_thread, (void *)i, "sh_chaos%lu", i);
-		EXPECT(!IS_ERR(t[i]));
-		kthread_bind(t[i], i % num_online_cpus());
-	}
-	for (i = 0; i < CHAOS_THREADS; i++)
-		wake_up_process(t[i]);
-	for (i = 0; i < CHAOS_THREADS; i++)
-		kthread_stop(t[i]);
+	EXPECT(!run_threads(chaos_thread));
 	memset(slot, 0, sizeof(slot));
 	/* One in eight of the finalizers comes again each time */
 	for (i = 0; i < 100; i++) {
@@ -385,30 +374,19 @@ static int test_chaos(void)
 	return 0;
 }
 
-static const struct {
-	const char *name;
-	int (*fn)(void);
-} cases[] = {
+static const struct test_case cases[] = {
 	{ "context", test_context }, { "again", test_again },
 	{ "slow", test_slow }, { "refused", test_refused },
 	{ "badinput", test_badinput }, { "unload", test_unload },
 	{ "leave", test_leave }, { "chaos", test_chaos },
+	{}
 };
 
 static int __init test_init(void)
 {
 	const struct spanheap_client_attr attr = { .name = "special", .ops = &ops };
-	int i, err = -ENOENT;
 
-	client = spanheap_client_register(&attr);
-	if (IS_ERR(client))
-		return PTR_ERR(client);
-	for (i = 0; i < ARRAY_SIZE(cases); i++)
-		if (!strcmp(cases[i].name, run))
-			err = cases[i].fn();
-	if (err)
-		spanheap_client_unregister(client);
-	return err;
+	return run_client_case(&attr, &client, cases, run);
 }
 
 static void __exit test_exit(void)

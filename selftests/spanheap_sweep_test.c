@@ -449,20 +449,15 @@ static int test_leave(void)
 	return 0;
 }
 
-static const struct {
-	const char *name;
-	int (*fn)(void);
-} cases[] = {
+static const struct test_case cases[] = {
 	{ "stress", test_stress }, { "bad", test_bad }, { "leave", test_leave },
+	{}
 };
 
 static int __init sweep_test_init(void)
 {
-	int i, err = -ENOENT;
+	int err = run_case(cases, run);
 
-	for (i = 0; i < ARRAY_SIZE(cases); i++)
-		if (!strcmp(cases[i].name, run))
-			err = cases[i].fn();
 	return err ? err : atomic_read(&errors) ? -EINVAL : 0;
 }
 

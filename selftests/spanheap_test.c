@@ -748,7 +748,6 @@ static void free_kept(void)
 }
 
 #define SLOTS	64
-#define STRESS_THREADS	4
 
 static atomic_t errors;
 
@@ -797,27 +796,11 @@ static int stress_thread(void *data)
 	return 0;
 }
 
-static int run_threads(int (*fn)(void *data))
-{
-	struct task_struct *t[STRESS_THREADS];
-	unsigned long i;
-
-	for (i = 0; i < STRESS_THREADS; i++) {
-		t[i] = kthread_create(fn, (void *)i, "sh_stress%lu", i);
-		EXPECT(!IS_ERR(t[i]));
-		kthread_bind(t[i], i % num_online_cpus());
-	}
-	for (i = 0; i < STRESS_THREADS; i++)
-		wake_up_process(t[i]);
-	for (i = 0; i < STRESS_THREADS; i++)
-		kthread_stop(t[i]);
-	EXPECT(!atomic_read(&errors));
-	return 0;
-}
-
 static int test_stress(void)
 {
-	return run_threads(stress_thread);
+	EXPECT(!run_threads(stress_thread));
+	EXPECT(!atomic_read(&errors));
+	return 0;
 }
 
 /*
@@ -830,7 +813,7 @@ static int test_stress(void)
 static void *shared[SHARED];
 static struct {
 	void *first, *last;
-} seen[STRESS_THREADS];
+} seen[TEST_THREADS];
 
 static int misuse_thread(void *data)
 {
@@ -881,9 +864,9 @@ static int test_misuse(void)
 	int i, err = run_threads(misuse_thread);
 	void *p;
 
-	EXPECT(!err);
+	EXPECT(!err && !atomic_read(&errors));
 	EXPECT(stats().invalid_frees > before.invalid_frees + 1000);
-	for (i = 0; i < STRESS_THREADS; i++)
+	for (i = 0; i < TEST_THREADS; i++)
 		for (p = seen[i].first; p && p <= seen[i].last; p += PAGE_SIZE)
 			if (spanheap_base(p) == p && spanheap_owner(p) == client)
 				spanheap_free(p);
@@ -892,10 +875,7 @@ static int test_misuse(void)
 	return exercise(GFP_KERNEL);
 }
 
-static const struct {
-	const char *name;
-	int (*fn)(void);
-} cases[] = {
+static const struct test_case cases[] = {
 	{ "process", test_process }, { "softirq", test_softirq },
 	{ "hardirq", test_hardirq }, { "lookup", test_lookup },
 	{ "resize", test_resize }, { "release", test_release },
@@ -911,22 +891,14 @@ static const struct {
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
 	{ "exhaust", test_exhaust }, { "fill", test_fill },
 	{ "keep", test_keep }, { "afterfree", test_afterfree },
+	{}
 };
 
 static int __init test_init(void)
 {
 	const struct spanheap_client_attr attr = { .name = "test" };
-	int i, err = -ENOENT;
 
-	client = spanheap_client_register(&attr);
-	if (IS_ERR(client))
-		return PTR_ERR(client);
-	for (i = 0; i < ARRAY_SIZE(cases); i++)
-		if (!strcmp(cases[i].name, run))
-			err = cases[i].fn();
-	if (err)
-		spanheap_client_unregister(client);
-	return err;
+	return run_client_case(&attr, &client, cases, run);
 }
 
 static void __exit test_exit(void)
