@@ -319,23 +319,24 @@ static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 		spanheap_put_cached(h, mag);
 }
 
-/* ---- the profile's countdown ---- */
+/* ---- the profile ---- */
 
-/* In the section: is an allocation of nr pages a sample? 0, or its distance */
-static u64 prof_due(struct spanheap *h, struct span_cache *c, u32 nr)
+/* In the section: is the allocation just counted a sample? */
+static bool prof_due(const struct span_cache *c)
 {
-	c->prof_left -= (s64)nr << PAGE_SHIFT;
-	return unlikely(c->prof_left < 0) ? spanheap_prof_due(h, c) : 0;
+	return unlikely(c->taken_pages > c->prof_at);
 }
 
 static u64 prof_due_slow(struct spanheap *h, u32 nr)
 {
 	struct span_cache *c = h->cache ? enter(h) : NULL;
-	u64 due;
+	u64 due = 0;
 
 	if (!c)
 		return spanheap_prof_chance(h, nr);
-	due = prof_due(h, c, nr);
+	c->prof_at -= nr;	/* taken, but not here */
+	if (prof_due(c))
+		due = spanheap_prof_due(h, c);
 	leave(c);
 	return due;
 }
@@ -345,7 +346,7 @@ static void redraw_visit(struct visit *v, struct span_cache *c, int cpu)
 	spanheap_prof_draw(v->h, c);
 }
 
-/* The rate has changed: countdowns of before do not matter any more */
+/* The rate has changed: what was drawn before does not matter any more */
 void spanheap_cache_redraw(struct spanheap *h)
 {
 	struct visit v = { .h = h, .fn = redraw_visit };
@@ -378,7 +379,7 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
 	}
 	n->allocs++;
 	c->allocs++;
-	c->cached_pages -= s->nr_pages;
+	c->taken_pages += s->nr_pages;
 	if (obj_size)
 		c->extra_objects += extra_objects(s->nr_pages, obj_size);
 	if (zero && s->needzero)
@@ -434,8 +435,8 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 				/* There is room: it was there */
 				bin_push(bin, s);
 				s = ERR_PTR(-EDQUOT);
-			} else if (static_branch_unlikely(&spanheap_prof_key) && s) {
-				*sample = prof_due(h, c, nr);
+			} else if (static_branch_likely(&spanheap_prof_key) && s && prof_due(c)) {
+				*sample = spanheap_prof_due(h, c);
 			}
 			leave(c);
 		}
@@ -586,7 +587,7 @@ void spanheap_cache_sum(struct spanheap *h, struct span_cache *sum)
 		sum->allocs += READ_ONCE(c->allocs);
 		sum->frees += READ_ONCE(c->frees);
 		sum->extra_objects += READ_ONCE(c->extra_objects);
-		sum->cached_pages += READ_ONCE(c->cached_pages);
+		sum->cached_pages += READ_ONCE(c->cached_pages) - READ_ONCE(c->taken_pages);
 		sum->zeroed_pages += READ_ONCE(c->zeroed_pages);
 		sum->zero_skipped_pages += READ_ONCE(c->zero_skipped_pages);
 	}
@@ -728,11 +729,11 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	addr = page_addr(h, s->start);
 	spanheap_hand_out(h, s, obj_size, caller);
-	if (static_branch_unlikely(&spanheap_prof_key))
+	if (static_branch_likely(&spanheap_prof_key))
 		sample = prof_due_slow(h, nr_pages);
 out:
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
-	if (static_branch_unlikely(&spanheap_prof_key) && unlikely(sample))
+	if (static_branch_likely(&spanheap_prof_key) && unlikely(sample))
 		spanheap_prof_sample(h, addr, nr_pages, sample, gfp, caller);
 	return addr;
 }

@@ -243,11 +243,12 @@ struct span_cache {
 	u64 allocs;
 	u64 frees;
 	s64 extra_objects;		/* objects beyond one a span */
-	s64 cached_pages;		/* put into less taken out of caches here */
+	s64 cached_pages;		/* put into caches here; a sum: less those taken */
+	s64 taken_pages;		/* taken out of caches here */
 	u64 zeroed_pages;
 	u64 zero_skipped_pages;
-	s64 prof_left;			/* bytes to the next sample of the profile */
-	u64 prof_distance;		/* what it was drawn from: mean bytes */
+	s64 prof_at;			/* more taken_pages than this: a sample of the profile */
+	u64 prof_distance;		/* what that was drawn from: mean bytes */
 	u64 prof_last;			/* when the last one was, in ns */
 	struct rnd_state prof_rnd;
 	struct cache_bin bin[CACHE_PAGES + 1];

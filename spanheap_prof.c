@@ -15,9 +15,13 @@
  *
  * A CPU that allocates without ever touching the memory would spend its time on
  * samples. So from a rate of THROTTLE_RATE on, a CPU that samples so often that it
- * costs more than 1 % of the time doubles its distance, and halves it again later.
- * That stays unbiased, since the distance to a sample depends on nothing that comes
- * after its drawing; the sample says with which distance it was taken.
+ * takes more than its share of the time (COST_SHARE) doubles its distance, and
+ * shortens it again later. That stays unbiased, since the distance to a sample
+ * depends on nothing that comes after its drawing; the sample says with which
+ * distance it was taken.
+ *
+ * The hot path compares one counter, which is there anyway, with the next sample's
+ * place in it.
  *
  * Call stacks are in the kernel's stack depot, which keeps them for good.
  */
@@ -25,6 +29,7 @@
 
 #include <linux/hashtable.h>
 #include <linux/jhash.h>
+#include <linux/math64.h>
 #include <linux/moduleparam.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
@@ -42,8 +47,12 @@
 #define LOG_BITS	16		/* behind the binary point of a logarithm */
 #define LN2		45426u		/* ln(2), with LOG_BITS */
 #define THROTTLE_RATE	SZ_512K		/* finer rates are kept whatever they cost */
-#define THROTTLE_MAX	1024u	/* times the rate, at most */
-#define COST_SHARE	100		/* a sample may cost 1 in so much of the time */
+#define THROTTLE_MAX	16384u	/* times the rate, at most */
+/*
+ * Taking samples may be 1 in so much of the time. As much again goes into the free
+ * of their spans, which no cache takes, and allocations that find none cached.
+ */
+#define COST_SHARE	200
 
 struct prof_bucket {
 	struct hlist_node node;
@@ -108,11 +117,17 @@ s64 spanheap_prof_distance(u32 u, u64 rate)
 	return ln * rate >> LOG_BITS;
 }
 
+/*
+ * From here on. In pages, rounded down: what comes after the byte that is the sample
+ * comes after all bytes of its page.
+ */
 static void draw(struct span_cache *c)
 {
-	c->prof_left = c->prof_distance ?
-		spanheap_prof_distance(prandom_u32_state(&c->prof_rnd), c->prof_distance) :
-		S64_MAX;
+	s64 distance = spanheap_prof_distance(prandom_u32_state(&c->prof_rnd),
+					      c->prof_distance);
+
+	c->prof_at = c->prof_distance ? c->taken_pages + (distance >> PAGE_SHIFT) :
+					S64_MAX;
 }
 
 /* The rate is new: so is this CPU's next sample. In its section. */
@@ -124,25 +139,27 @@ void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
 
 /*
  * This CPU is due a sample; in its section. Returns the distance it was drawn
- * with, 0: the profile is off. The next distance is this one, doubled or halved.
+ * with, 0: the profile is off. The next one's is doubled when samples come too
+ * fast. When they are slow, it is what would make them come about right.
  */
 u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 {
-	u64 rate = READ_ONCE(h->prof->rate), distance = c->prof_distance;
+	u64 rate = READ_ONCE(h->prof->rate), distance = c->prof_distance, next = distance;
 	u64 now = ktime_get_mono_fast_ns(), gap = now - c->prof_last;
 	u64 least = COST_SHARE * READ_ONCE(h->prof->cost_ns);
 
 	c->prof_last = now;
 	if (rate >= THROTTLE_RATE && gap < least)
-		c->prof_distance = min(distance * 2, rate * THROTTLE_MAX);
-	else if (gap > 4 * least && distance > rate)
-		c->prof_distance = distance / 2;
+		next = min(distance * 2, rate * THROTTLE_MAX);
+	else if (distance > rate && gap > 4 * least)
+		next = max(div64_u64(distance, div64_u64(gap, 2 * least + 1)), rate);
+	c->prof_distance = min(next, SPANHEAP_PROF_RATE_MAX);
 	draw(c);
 	return rate ? distance : 0;
 }
 
 /*
- * Is an allocation a sample that no CPU's countdown sees? An exponential distance
+ * Is an allocation a sample that no CPU's counter sees? An exponential distance
  * has no memory: what is left of the old one is distributed as a new one is.
  */
 u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages)

@@ -206,30 +206,43 @@ static void estimate_is_near_the_truth(struct kunit *test)
 	test_heap_end(h);
 }
 
+static u32 nr_samples;
+static void (*record_freed)(struct special *sp);
+
+static void count_freed(struct special *sp)
+{
+	nr_samples++;
+	record_freed(sp);
+}
+
 /* M36: a CPU that does nothing but allocate samples less often, without a bias */
 static void throttled_estimate_is_near_the_truth(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
-	const u64 bytes = 3000000ull * 16 * PAGE_SIZE;
-	u64 distance = 0;
+	u64 bytes, distance = 0;
 	struct site got;
 	u32 i;
 	int cpu;
 
+	nr_samples = 0;
+	record_freed = h->profile_freed;
+	h->profile_freed = count_freed;
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, RATE), 0);
 	spanheap_prof_throttle(h);
-	for (i = 0; i < 3000000; i++) {
+	for (i = 0; i < 1000000 || (nr_samples < 400 && i < 40000000); i++) {
 		release(h, alloc_at(h, 3, 16, GFP_KERNEL));
 		if (i % 4096 == 0)
 			cond_resched();
 	}
+	bytes = i * 16ull * PAGE_SIZE;
 	for_each_possible_cpu(cpu)
 		distance = max(distance, per_cpu_ptr(h->cache, cpu)->prof_distance);
 	KUNIT_EXPECT_GT(test, distance, (u64)RATE);
+	KUNIT_EXPECT_GE(test, nr_samples, 400u);
 	got = profile_of(test, h, 3);
-	kunit_info(test, "%llu bytes, estimated %llu, mean distance %llu at the end\n",
-		   bytes, got.estimate, distance);
-	/* at least 366 samples: 6 standard deviations */
+	kunit_info(test, "%llu bytes, %u samples, estimated %llu, mean distance %llu at the end\n",
+		   bytes, nr_samples, got.estimate, distance);
+	/* 4 to 6 standard deviations: they are not all of one weight */
 	KUNIT_EXPECT_LE(test, abs((s64)got.estimate - (s64)bytes), (s64)div_u64(bytes * 3, 10));
 	/* a finer rate is kept */
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 4096), 0);
@@ -240,7 +253,66 @@ static void throttled_estimate_is_near_the_truth(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* The same where no CPU has a countdown */
+/* Allocations of 16 pages that take ns each, by a CPU that the throttle watches */
+struct throttled {
+	struct spanheap *h;
+	struct span_cache c;
+	u32 samples;
+	u64 estimate;		/* pages */
+};
+
+static void run_throttled(struct throttled *t, u32 n, u32 ns)
+{
+	struct span_cache *c = &t->c;
+	u64 distance, gap = 0;
+
+	while (n--) {
+		c->taken_pages += 16;
+		gap += ns;
+		if (c->taken_pages <= c->prof_at)
+			continue;
+		c->prof_last = ktime_get_mono_fast_ns() - gap;
+		distance = spanheap_prof_due(t->h, c);
+		gap = 0;
+		t->samples++;
+		/* x / (1 - exp(-x)) is 1 + x / 2 + x^2 / 12, nearly; x is 1/8 at most */
+		t->estimate += (distance >> PAGE_SHIFT) + 8 +
+			       div64_u64(16 * 16 * PAGE_SIZE / 12, distance);
+	}
+}
+
+/*
+ * M36: the throttle, in time that the test makes: it comes to rest at about its share,
+ * whatever its steps its samples stand for what was allocated, and it lets go
+ */
+static void throttle_keeps_its_share(struct kunit *test)
+{
+	struct throttled *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	const u32 n = 20000000;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->h = test->priv;
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(t->h, RATE), 0);
+	spanheap_prof_throttle(t->h);	/* a sample is taken to cost 1,000 ns */
+	prandom_seed_state(&t->c.prof_rnd, 1970);
+	spanheap_prof_draw(t->h, &t->c);
+	run_throttled(t, n, 50);
+	kunit_info(test, "%u pages, %u samples in 1 s, estimated %llu\n", n * 16,
+		   t->samples, t->estimate);
+	/* 0.5 % of the time would be 5,000; it stays below, and does not give up */
+	KUNIT_EXPECT_LT(test, t->samples, 5000u);
+	KUNIT_EXPECT_GT(test, t->samples, 1000u);
+	KUNIT_EXPECT_LE(test, abs((s64)t->estimate - n * 16ll), n * 16ll / 10);
+
+	/* As slow as a real user: in a few samples it is at the rate again */
+	run_throttled(t, 10 * div64_u64(t->c.prof_distance, 16 * PAGE_SIZE), 1000000);
+	KUNIT_EXPECT_EQ(test, t->c.prof_distance, (u64)RATE);
+	/* Free of cost: up to the bound, and no further */
+	run_throttled(t, 10000000, 0);
+	KUNIT_EXPECT_EQ(test, t->c.prof_distance, 16384ull * RATE);
+}
+
+/* The same where no CPU has a counter */
 static void estimate_needs_no_cache(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 0);
@@ -423,6 +495,7 @@ static struct kunit_case prof_cases[] = {
 	KUNIT_CASE(distances_are_exponential),
 	KUNIT_CASE(estimate_is_near_the_truth),
 	KUNIT_CASE(throttled_estimate_is_near_the_truth),
+	KUNIT_CASE(throttle_keeps_its_share),
 	KUNIT_CASE(estimate_needs_no_cache),
 	KUNIT_CASE(frees_are_matched),
 	KUNIT_CASE(rate_0_samples_nothing),
