@@ -97,6 +97,7 @@ extern const struct bench_heap_ops bench_first_fit, bench_best_fit;
 void bench_fake_done(void);
 
 int bench_pair(void);
+int bench_profile(void);
 int bench_zero(void);
 int bench_cold(void);
 int bench_lookup(void);

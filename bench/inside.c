@@ -58,3 +58,4 @@ EXPORT_SYMBOL_GPL(spanheap_heap_free);
 EXPORT_SYMBOL_GPL(spanheap_heap_stats);
 EXPORT_SYMBOL_GPL(spanheap_scavenge);
 EXPORT_SYMBOL_GPL(spanheap_cache_drain);
+EXPORT_SYMBOL_GPL(spanheap_prof_set_rate);

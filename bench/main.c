@@ -27,6 +27,7 @@ static const struct {
 	int (*fn)(void);
 } measurements[] = {
 	{ "pair", bench_pair },
+	{ "profile", bench_profile },
 	{ "zero", bench_zero },
 	{ "cold", bench_cold },
 	{ "lookup", bench_lookup },

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * One CPU, nobody beside it: pairs of allocation and free that find everything
- * warm, the same with zeroing, spans that are grown and backed each time, look-up.
+ * warm, with and without the heap profile, allocations with zeroing, spans that are
+ * grown and backed each time.
  */
 #include <linux/genalloc.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/vmalloc.h>
 
 #include "bench.h"
@@ -136,8 +138,8 @@ fail:
 	return -ENOMEM;
 }
 
-/* How many pairs make a slice; also warms everything. 0: it cannot */
-static u32 how_many(const struct pair *p, u32 nr)
+/* How many pairs make a slice of so long; also warms everything. 0: it cannot */
+static u32 how_many(const struct pair *p, u32 nr, u64 slice_ns)
 {
 	u32 n = 1;
 	u64 ns;
@@ -146,13 +148,13 @@ static u32 how_many(const struct pair *p, u32 nr)
 		ns = p->pairs(nr, n);
 		if (!ns)
 			return 0;
-		if (ns >= SLICE_NS / 4 || n >= 1u << 20)
+		if (ns >= slice_ns / 4 || n >= 1u << 20)
 			break;
 		n *= 2;
 	}
 	/* once more, now warm */
 	ns = p->pairs(nr, n);
-	return ns ? clamp_t(u64, div64_u64((u64)n * SLICE_NS, ns), 1, 1u << 20) : 0;
+	return ns ? clamp_t(u64, div64_u64((u64)n * slice_ns, ns), 1, 1u << 20) : 0;
 }
 
 /* The fastest of some slices, ns; 0 when an allocation failed */
@@ -190,7 +192,7 @@ int bench_pair(void)
 			if (!nr)
 				continue;
 			if (!rep) {
-				n[i] = how_many(p, nr);
+				n[i] = how_many(p, nr, SLICE_NS);
 				continue;
 			}
 			if (!n[i])
@@ -206,6 +208,131 @@ int bench_pair(void)
 	kfree(n);
 	teardown();
 	return k == LENGTHS ? 0 : -ENOMEM;
+}
+
+/* ---- what the heap profile costs ---- */
+
+#define PROF_RATE	SZ_512K		/* the default */
+#define PROF_ROUNDS	4u		/* of a repetition; each switches twice */
+#define PROF_SLICES	4u
+#define PROF_TIMES	(PROF_ROUNDS * PROF_SLICES)
+#define PROF_SETTLE_NS	(10 * NSEC_PER_MSEC)	/* the throttle's, after a switch */
+#define PROF_SLICE_NS	(4 * NSEC_PER_MSEC)	/* several samples, once settled */
+
+/* What is done with the memory. One that nobody touches is the worst case. */
+static void *first_lines(void *p, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		memset(p + i * PAGE_SIZE, 0, SMP_CACHE_BYTES);
+	return p;
+}
+
+static void *all_of_it(void *p, u32 nr)
+{
+	return memset(p, 0, nr * PAGE_SIZE);
+}
+
+PAIRS(lines, spanheap_alloc(client, nr, GFP_KERNEL), spanheap_free(first_lines(p, nr)))
+PAIRS(written, spanheap_alloc(client, nr, GFP_KERNEL), spanheap_free(all_of_it(p, nr)))
+
+static const struct pair used[] = {
+	{ "untouched", spanheap_pairs, { 1, 16 } },
+	{ "a line of each page written", lines_pairs, { 1, 16 } },
+	{ "all written", written_pairs, { 1, 16 } },
+};
+
+#define PROF_RUNS	(ARRAY_SIZE(used) * 2)
+
+/* A sample is seen when its span is freed */
+static u64 prof_samples;
+static void (*prof_freed)(struct special *sp);
+
+static void count_sample(struct special *sp)
+{
+	prof_samples++;
+	prof_freed(sp);
+}
+
+/* Slices of n pairs at a rate into time[], ns; false when an allocation failed */
+static bool prof_slices(const struct pair *p, u32 nr, u32 n, u64 rate, u64 *time)
+{
+	u64 settled;
+	u32 i;
+
+	if (spanheap_prof_set_rate(spanheap_heap, rate))
+		return false;
+	settled = ktime_get_ns() + PROF_SETTLE_NS;
+	do {
+		if (!p->pairs(nr, n))
+			return false;
+		cond_resched();
+	} while (ktime_get_ns() < settled);
+	prof_samples = 0;
+	for (i = 0; i < PROF_SLICES; i++) {
+		time[i] = p->pairs(nr, n);
+		if (!time[i])
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
+static int cmp_u64(const void *a, const void *b)
+{
+	return *(u64 *)a < *(u64 *)b ? -1 : *(u64 *)a > *(u64 *)b;
+}
+
+/*
+ * Not the best slice: samples are rare, and that would be the one with the fewest.
+ * Off and on take turns, and change places in every other round.
+ */
+static bool prof_rep(const struct pair *p, u32 nr, u32 n, u32 rep)
+{
+	u64 time[2][PROF_TIMES], samples = 0;
+	u32 i;
+
+	for (i = 0; i < 2 * PROF_ROUNDS; i++) {
+		bool on = (i + 1) / 2 % 2;
+
+		if (!prof_slices(p, nr, n, on ? PROF_RATE : 0, time[on] + i / 2 * PROF_SLICES))
+			return false;
+		samples += prof_samples;
+	}
+	for (i = 0; i < 2; i++) {
+		sort(time[i], PROF_TIMES, sizeof(u64), cmp_u64, NULL);
+		bench_out("profile", p->name, nr, i ? "on" : "off", rep,
+			  div_u64(time[i][PROF_TIMES / 2] * 1000, n));
+	}
+	bench_out("profile", p->name, nr, "samples/s", rep,
+		  div64_u64(samples * NSEC_PER_SEC, PROF_TIMES * PROF_SLICE_NS));
+	return true;
+}
+
+int bench_profile(void)
+{
+	u32 n[PROF_RUNS], rep, i;
+	int err = setup();
+
+	if (err)
+		return err;
+	prof_freed = spanheap_heap->profile_freed;
+	spanheap_heap->profile_freed = count_sample;
+	for (rep = 0; rep <= bench_reps && !err; rep++) {
+		for (i = 0; i < PROF_RUNS && !err; i++) {
+			const struct pair *p = &used[i / 2];
+			u32 nr = p->nr[i % 2];
+
+			if (!rep)
+				n[i] = how_many(p, nr, PROF_SLICE_NS);
+			if (!n[i] || (rep && !prof_rep(p, nr, n[i], rep)))
+				err = -ENOMEM;
+		}
+	}
+	spanheap_heap->profile_freed = prof_freed;
+	teardown();
+	return spanheap_prof_set_rate(spanheap_heap, PROF_RATE) ?: err;
 }
 
 /* ---- allocations alone, of known-zero pages ---- */

@@ -132,6 +132,10 @@ def goals(data):
                      if key[0] == m and key[1] == t and not key[2].startswith("spanheap") and key[4] == "resident/live mean permille"}
             yield 9, f"{t}: mean resident / live, to that of vmalloc, which keeps nothing", m, [x / peers["vmalloc"] for x in mine.values()], "<=", 1
             yield 9, f"{t}: mean resident / live, to the best of those that keep pages", m, [x / min(v for p, v in peers.items() if p != "vmalloc") for x in mine.values()], "<=", 1
+    for m in NATIVE:
+        for used in ("untouched", "a line of each page written", "all written"):
+            for n in (1, 16):
+                yield "profile", f"pair of {n} page{'s' * (n > 1)}, {used}, profile on / off", m, ratios(data, k(m, "profile", used, n, "on"), k(m, "profile", used, n, "off")), "<=", 1.02
     for m in ("uml init_on_free",):
         yield 10, "zeroed / plain allocation, 16 known-zero pages", m, ratios(data, k(m, "zero", "known zero", 16, "zeroed alloc"), k(m, "zero", "known zero", 16, "plain alloc")), "<=", 1.1
 
