@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Per-CPU caches of small backed spans, and the way in and out of the heap.
+ * Per-CPU caches of backed spans, and the way in and out of the heap.
  *
  * One allocation, top to bottom: spanheap_heap_alloc() below pops a cached span,
  * or has the page heap find one and give it memory (spanheap_span.c), clears it
  * where that is asked, and hands it out. A free pushes the span on the CPU's
  * cache, or puts it back into the page heap.
  *
- * A CPU has two magazines of each size, so that a workload on the edge of one
- * does not go further each time; full magazines travel between CPUs through a
- * depot. After Bonwick and Adams, "Magazines and Vmem", USENIX 2001. Caches are
+ * A CPU has two magazines of each small size, so that a workload on the edge of
+ * one does not go further each time; full magazines travel between CPUs through a
+ * depot. After Bonwick and Adams, "Magazines and Vmem", USENIX 2001. Of longer
+ * spans a CPU keeps the last few, for whoever uses one size again and again. Caches are
  * emptied by each pass of the scavenger and by memory pressure, and fill with
  * what is used, so their size follows the use.
  */
@@ -29,7 +30,7 @@
 
 #define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
 			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
-#define FOLD_PAGES	32	/* a CPU's share of a client's pages, at most */
+#define FOLD_PAGES	32LL	/* a CPU's share of a client's pages, at most, or two spans */
 #define MAG_MAX		256u	/* spans in a magazine, at most */
 
 unsigned int spanheap_cache_kb = 256;
@@ -182,12 +183,15 @@ void spanheap_uncharge(struct spanheap_client *c, u32 nr)
 	atomic64_sub(nr, &c->pages);
 }
 
+/* A span of nr pages came or went; the shared total is touched for some at once */
 static void count_local(struct spanheap_client *c, struct client_counts *n, s64 nr)
 {
+	s64 share = max(FOLD_PAGES, 2 * abs(nr));
+
 	n->pages += nr;
 	if (n->pages > n->peak)
 		n->peak = n->pages;
-	if (unlikely(n->pages > FOLD_PAGES || n->pages < -FOLD_PAGES))
+	if (unlikely(n->pages > share || n->pages < -share))
 		fold(c, n);
 }
 
@@ -218,7 +222,7 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 
 /*
  * All numbers of a client. The peak of one without a limit may come out high by
- * FOLD_PAGES for each CPU but one.
+ * the largest share, FOLD_PAGES or two spans, for each CPU but one.
  */
 void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum)
 {
@@ -254,7 +258,7 @@ void spanheap_client_exit(struct spanheap_client *c)
 	free_percpu(c->counts);
 }
 
-/* ---- magazines ---- */
+/* ---- magazines and slots ---- */
 
 static struct span *bin_pop(struct cache_bin *bin)
 {
@@ -289,13 +293,61 @@ static struct llist_node *bin_push(struct cache_bin *bin, struct span *s)
 	return spill;
 }
 
+static struct span *slot_pop(struct span_cache *c, u32 nr)
+{
+	struct span *s;
+	u32 i;
+
+	for (i = 0; i < CACHE_SLOTS; i++) {
+		s = c->slot[i];
+		if (s && c->slot_nr[i] == nr) {
+			c->slot[i] = NULL;
+			return s;
+		}
+	}
+	return NULL;
+}
+
+/* Returns what was in the slot, as a list, or NULL */
+static struct llist_node *slot_push(struct span_cache *c, struct span *s)
+{
+	struct span *old;
+	u32 i = 0;
+
+	while (i < CACHE_SLOTS && c->slot[i])
+		i++;
+	if (i == CACHE_SLOTS) {
+		i = c->next_slot;
+		c->next_slot = (i + 1) % CACHE_SLOTS;
+	}
+	old = c->slot[i];
+	c->slot[i] = s;
+	c->slot_nr[i] = s->nr_pages;
+	if (!old)
+		return NULL;
+	old->cached.next = NULL;
+	return &old->cached;
+}
+
+static struct span *cache_pop(struct span_cache *c, u32 nr)
+{
+	return nr <= CACHE_PAGES ? bin_pop(&c->bin[nr]) : slot_pop(c, nr);
+}
+
+/* Returns what has no room here any more */
+static struct llist_node *cache_push(struct span_cache *c, struct span *s)
+{
+	return s->nr_pages <= CACHE_PAGES ? bin_push(&c->bin[s->nr_pages], s) :
+					    slot_push(c, s);
+}
+
 static struct llist_node *depot_take(struct spanheap *h, u32 nr)
 {
 	struct cache_depot *d = &h->depot[nr];
 	struct llist_node *mag = NULL;
 	unsigned long flags;
 
-	if (!READ_ONCE(d->nr))
+	if (nr > CACHE_PAGES || !READ_ONCE(d->nr))
 		return NULL;
 	spin_lock_irqsave(&d->lock, flags);
 	if (d->nr)
@@ -304,12 +356,17 @@ static struct llist_node *depot_take(struct spanheap *h, u32 nr)
 	return mag;
 }
 
+/* A full magazine goes where other CPUs find it; what came from a slot does not */
 static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 {
 	struct cache_depot *d = &h->depot[nr];
 	unsigned long flags;
 	bool full;
 
+	if (nr > CACHE_PAGES) {
+		spanheap_put_cached(h, mag);
+		return;
+	}
 	spin_lock_irqsave(&d->lock, flags);
 	full = d->nr == DEPOT_MAGS;
 	if (!full)
@@ -420,20 +477,18 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 		s = NULL;
 		c = enter(h);
 		if (c) {
-			struct cache_bin *bin = &c->bin[nr];
-
-			if (mag && !bin->full) {
-				bin->full = mag;
+			if (mag && !c->bin[nr].full) {
+				c->bin[nr].full = mag;
 				mag = NULL;
 			}
-			s = bin_pop(bin);
+			s = cache_pop(c, nr);
 			/* Before it is counted: the invariant check compares */
 			if (s)
 				WRITE_ONCE(s->state, SPAN_TAKEN);
 			if (s && !count_alloc(c, client, s, obj_size, gfp)) {
 				WRITE_ONCE(s->state, SPAN_CACHED);
 				/* There is room: it was there */
-				bin_push(bin, s);
+				cache_push(c, s);
 				s = ERR_PTR(-EDQUOT);
 			} else if (static_branch_likely(&spanheap_prof_key) && s && prof_due(c)) {
 				*sample = spanheap_prof_due(h, c);
@@ -448,10 +503,11 @@ static struct span *cache_get(struct spanheap *h, struct spanheap_client *client
 	return s;
 }
 
-static void cache_push(struct spanheap *h, struct span_cache *c, struct span *s,
-		       u32 nr)
+/* s goes into the cache, and the section is left */
+static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s,
+			   u32 nr)
 {
-	struct llist_node *spill = bin_push(&c->bin[nr], s);
+	struct llist_node *spill = cache_push(c, s);
 
 	leave(c);
 	if (unlikely(spill))
@@ -475,7 +531,7 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 		goto slow;
 	start = READ_ONCE(s->start);
 	nr = READ_ONCE(s->nr_pages);
-	if (nr > CACHE_PAGES ||
+	if (nr > h->cache_max ||
 	    cmpxchg(&s->state, SPAN_INUSE, SPAN_TAKEN) != SPAN_INUSE)
 		goto slow;
 	if (unlikely(page_addr(h, s->start) != addr || s->nr_pages != nr)) {
@@ -490,14 +546,14 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 	/* Now that it is counted: the invariant check compares */
 	WRITE_ONCE(s->state, SPAN_CACHED);
 	if (!clear) {
-		cache_push(h, c, s, nr);
+		push_and_leave(h, c, s, nr);
 	} else {
 		leave(c);
 		spanheap_clear(h, start, nr, false);
 		c = enter(h);
 		s->cached.next = NULL;
 		if (c)
-			cache_push(h, c, s, nr);
+			push_and_leave(h, c, s, nr);
 		else
 			spanheap_put_cached(h, &s->cached);
 	}
@@ -523,7 +579,7 @@ static void take_out(struct spanheap *h, struct llist_node *n)
 
 static void drain_visit(struct visit *v, struct span_cache *c, int cpu)
 {
-	u32 nr;
+	u32 nr, i;
 
 	for (nr = 1; nr <= CACHE_PAGES; nr++) {
 		struct cache_bin *bin = &c->bin[nr];
@@ -533,6 +589,11 @@ static void drain_visit(struct visit *v, struct span_cache *c, int cpu)
 		bin->loaded = NULL;
 		bin->full = NULL;
 		bin->nr = 0;
+	}
+	for (i = 0; i < CACHE_SLOTS; i++) {
+		if (c->slot[i])
+			llist_add(&c->slot[i]->cached, &v->h->drained);
+		c->slot[i] = NULL;
 	}
 }
 
@@ -610,7 +671,7 @@ void spanheap_cache_teardown(void)
 	cpuhp_remove_multi_state(cpuhp_state);
 }
 
-/* Magazines of at most kb KiB; 0: no caches */
+/* Magazines of at most kb KiB, slots of at most four times that; 0: no caches */
 int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 {
 	unsigned long pages = ((unsigned long)kb << 10) >> PAGE_SHIFT;
@@ -638,8 +699,10 @@ int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 	if (err) {
 		free_percpu(h->cache);
 		h->cache = NULL;
+		return err;
 	}
-	return err;
+	h->cache_max = clamp_t(unsigned long, 4 * pages, CACHE_PAGES, SLOT_PAGES);
+	return 0;
 }
 
 void spanheap_cache_exit(struct spanheap *h)
@@ -654,6 +717,7 @@ void spanheap_cache_exit(struct spanheap *h)
 	for_each_possible_cpu(cpu)
 		drain_visit(&v, per_cpu_ptr(h->cache, cpu), cpu);
 	spanheap_cache_drain(h);
+	h->cache_max = 0;
 	free_percpu(h->cache);
 	h->cache = NULL;
 }
@@ -710,7 +774,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 	err = check_request(h, nr_pages, align, obj_size, gfp);
 	if (unlikely(err))
 		return spanheap_fail(h, client, nr_pages, gfp, err);
-	if (nr_pages <= CACHE_PAGES && align == 1 && h->cache && !client->sweep) {
+	if (nr_pages <= h->cache_max && align == 1 && !client->sweep) {
 		s = cache_get(h, client, nr_pages, obj_size, gfp, &sample);
 		if (!IS_ERR_OR_NULL(s)) {
 			addr = page_addr(h, s->start);

@@ -68,8 +68,10 @@
 #define BATCH_PAGES	1024u			/* released per TLB flush */
 #define BATCH_SPANS	128u			/* ... out of so many spans */
 #define SPARE_RESERVE	1u			/* records only a release may use */
-#define CACHE_PAGES	16u			/* longest span that is cached */
+#define CACHE_PAGES	16u			/* longest span in a magazine */
 #define DEPOT_MAGS	32u			/* full magazines kept of a size */
+#define SLOT_PAGES	256u			/* longest span in a slot */
+#define CACHE_SLOTS	4u			/* longer spans that a CPU keeps */
 #define SPECIAL_LOCKS	64u
 
 /* Where a record is in its life. Only the owner of TAKEN and RELEASING spans
@@ -252,6 +254,9 @@ struct span_cache {
 	u64 prof_last;			/* when the last one was, in ns */
 	struct rnd_state prof_rnd;
 	struct cache_bin bin[CACHE_PAGES + 1];
+	struct span *slot[CACHE_SLOTS];	/* longer ones; NULL: empty */
+	u32 slot_nr[CACHE_SLOTS];	/* their pages, so that a search touches no span */
+	u32 next_slot;			/* emptied next when all are full */
 };
 
 /* Full magazines of one size on their way between CPUs */
@@ -281,6 +286,7 @@ struct spanheap {
 	void *base;			/* constant */
 	struct span_cache __percpu *cache;	/* constant; NULL: no caches */
 	struct map_leaf **map;		/* [nr_leaves], set as used; lock-free readers */
+	u32 cache_max;			/* constant; longest span that is cached */
 	u32 arena_pages;		/* constant */
 	u32 used;			/* pages grown into */
 	unsigned int slow_only;		/* > 0: caches are passed by */

@@ -41,8 +41,44 @@ static void freed_span_is_handed_out_again(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, stats(h)->frees, 2 * nr);
 		check(test, h);
 	}
-	p = alloc(h, CACHE_PAGES + 1);
+	p = alloc(h, SLOT_PAGES + 1);
 	release(h, p);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	check(test, h);
+}
+
+/* M35: of longer spans a CPU keeps the last few, whatever their sizes */
+static void longer_spans_have_slots(struct kunit *test)
+{
+	static const u32 nr[CACHE_SLOTS + 1] = { 17, 100, SLOT_PAGES, 99, 18 };
+	struct spanheap *h = test->priv;
+	void *p[CACHE_SLOTS + 1];
+	u64 slow, kept = 0;
+	u32 i;
+
+	for (i = 0; i <= CACHE_SLOTS; i++)
+		p[i] = alloc(h, nr[i]);
+	slow = h->allocs + h->frees;
+	for (i = 0; i < CACHE_SLOTS; i++) {
+		release(h, p[i]);
+		kept += nr[i];
+		KUNIT_EXPECT_EQ(test, cached_pages(h), kept);
+	}
+	for (i = 0; i < CACHE_SLOTS; i++) {
+		KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr[i]), p[i]);
+		release(h, p[i]);
+		check(test, h);
+	}
+	KUNIT_EXPECT_EQ(test, h->uncached_pages, 0);
+	release(h, p[CACHE_SLOTS]);	/* the first one makes room */
+	KUNIT_EXPECT_EQ(test, cached_pages(h), kept - nr[0] + nr[CACHE_SLOTS]);
+	KUNIT_EXPECT_EQ(test, h->uncached_pages, nr[0]);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr[CACHE_SLOTS]), p[CACHE_SLOTS]);
+	KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr[0]), p[0]);
+	KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow + 1);
+	check(test, h);
+	spanheap_cache_drain(h);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
 	check(test, h);
 }
@@ -305,9 +341,9 @@ static void full_arena_takes_back_what_is_cached(struct kunit *test)
 /* Every cache_kb: 1 is the smallest there is, and none is too large */
 static void any_size_of_magazine_works(struct kunit *test)
 {
-	static const struct { unsigned int kb; u32 one, sixteen; } size[] = {
-		{ 1, 1, 1 }, { 4, 1, 1 }, { 63, 15, 1 }, { 64, 16, 1 }, { 256, 64, 4 },
-		{ 1 << 20, 256, 256 }, { UINT_MAX, 256, 256 },
+	static const struct { unsigned int kb; u32 one, sixteen, max; } size[] = {
+		{ 1, 1, 1, 16 }, { 4, 1, 1, 16 }, { 63, 15, 1, 60 }, { 64, 16, 1, 64 },
+		{ 256, 64, 4, 256 }, { 1 << 20, 256, 256, 256 }, { UINT_MAX, 256, 256, 256 },
 	};
 	struct rnd_state rnd;
 	struct spanheap *h;
@@ -319,12 +355,13 @@ static void any_size_of_magazine_works(struct kunit *test)
 		h = test_heap_new(test, &fake_ops, ARENA, size[i].kb);
 		KUNIT_EXPECT_EQ(test, mag_size(h, 1), size[i].one);
 		KUNIT_EXPECT_EQ(test, mag_size(h, 16), size[i].sixteen);
+		KUNIT_EXPECT_EQ(test, h->cache_max, size[i].max);
 		memset(p, 0, sizeof(p));
 		for (n = 0; n < 10000; n++) {
 			k = prandom_u32_state(&rnd) % 100;
 			if (p[k])
 				release(h, p[k]);
-			p[k] = p[k] ? NULL : alloc(h, 1 + k % 18);
+			p[k] = p[k] ? NULL : alloc(h, 1 + k % 22);
 			if (n % 100 == 0)
 				check(test, h);
 		}
@@ -340,6 +377,7 @@ static void any_size_of_magazine_works(struct kunit *test)
 
 static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(freed_span_is_handed_out_again),
+	KUNIT_CASE(longer_spans_have_slots),
 	KUNIT_CASE(cached_spans_are_idle),
 	KUNIT_CASE(magazines_overflow_to_depot_and_heap),
 	KUNIT_CASE(edge_of_a_magazine_stays_on_the_cpu),
