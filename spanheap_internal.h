@@ -300,6 +300,7 @@ struct spanheap {
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
 	void (*profile_freed)(struct special *sp);	/* its span was freed */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
+	unsigned long *any_backed;	/* bit per leaf: it has a backed page; atomic */
 	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */

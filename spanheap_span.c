@@ -297,16 +297,28 @@ static struct span *__span_at(struct spanheap *h, u32 idx)
 	return NULL;
 }
 
-/* First page of [idx, end) that is backed (or not), else end */
+/*
+ * First page of [idx, end) that is backed (or not), else end. Leaves without any
+ * backed page are skipped 64 at a time.
+ */
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 {
-	while (idx < end) {
-		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed;
-		u32 base = idx & ~LEAF_MASK;
-		u32 stop = min(end - base, LEAF_PAGES);
-		u32 bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
-				   find_next_zero_bit(map, stop, idx & LEAF_MASK);
+	u32 leaf, base, stop, bit;
+	unsigned long *map;
 
+	while (idx < end) {
+		if (backed) {
+			leaf = find_next_bit(h->any_backed, DIV_ROUND_UP(end, LEAF_PAGES),
+					     idx >> LEAF_SHIFT);
+			idx = max(idx, leaf << LEAF_SHIFT);
+			if (idx >= end)
+				break;
+		}
+		map = h->map[idx >> LEAF_SHIFT]->backed;
+		base = idx & ~LEAF_MASK;
+		stop = min(end - base, LEAF_PAGES);
+		bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
+			       find_next_zero_bit(map, stop, idx & LEAF_MASK);
 		if (bit < stop)
 			return base + bit;
 		idx = base + stop;
@@ -314,37 +326,75 @@ u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 	return end;
 }
 
+/* The word with the bit of page idx, and the bits of it that are of [idx, idx + nr) */
+static atomic_long_t *backed_word(struct spanheap *h, u32 idx, u32 nr,
+				  unsigned long *mask)
+{
+	u32 bit = idx % BITS_PER_LONG, last = min_t(u32, bit + nr, BITS_PER_LONG) - 1;
+
+	*mask = GENMASK(last, bit);
+	return (atomic_long_t *)&h->map[idx >> LEAF_SHIFT]->backed[BIT_WORD(idx & LEAF_MASK)];
+}
+
+/* Keep any_backed right. Owners of other pages of the leaf may do the same now. */
+static void leaf_marked(struct spanheap *h, u32 leaf, bool backed)
+{
+	unsigned long *map = h->map[leaf]->backed;
+
+	smp_mb__after_atomic();	/* its bits were set: they are seen, or the bit is not */
+	if (backed && !test_bit(leaf, h->any_backed))
+		set_bit(leaf, h->any_backed);
+	if (backed || !bitmap_empty(map, LEAF_PAGES))
+		return;
+	clear_bit(leaf, h->any_backed);
+	smp_mb__after_atomic();	/* pairs with the one above */
+	if (!bitmap_empty(map, LEAF_PAGES))
+		set_bit(leaf, h->any_backed);
+}
+
 /* Only the owner of the pages calls this; a word may have other pages' bits too */
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
+	atomic_long_t *word;
+	unsigned long mask;
 	u32 n;
 
 	for (; nr; idx += n, nr -= n) {
-		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed, mask;
-		u32 bit = idx % BITS_PER_LONG;
-		atomic_long_t *word;
-
-		n = min_t(u32, nr, BITS_PER_LONG - bit);
-		mask = GENMASK(bit + n - 1, bit);
-		word = (atomic_long_t *)&map[BIT_WORD(idx & LEAF_MASK)];
+		word = backed_word(h, idx, nr, &mask);
+		n = hweight_long(mask);
 		if (backed)
 			atomic_long_or(mask, word);
 		else
 			atomic_long_andnot(mask, word);
+		if (n == nr || !((idx + n) & LEAF_MASK))
+			leaf_marked(h, idx >> LEAF_SHIFT, backed);
 	}
 }
 
 static u32 count_released(struct spanheap *h, u32 idx, u32 nr)
 {
-	u32 end = idx + nr, n = 0;
+	atomic_long_t *word;
+	unsigned long mask;
+	u32 n, released = 0;
 
-	while (idx < end) {
-		u32 from = spanheap_next_backed(h, idx, end, false);
-
-		idx = spanheap_next_backed(h, from, end, true);
-		n += idx - from;
+	for (; nr; idx += n, nr -= n) {
+		word = backed_word(h, idx, nr, &mask);
+		n = hweight_long(mask);
+		released += n - hweight_long(atomic_long_read(word) & mask);
 	}
-	return n;
+	return released;
+}
+
+/* How many of the first nr pages of a free span are released: looks at the shorter part */
+static u32 released_before(struct spanheap *h, struct span *s, u32 nr)
+{
+	if (!s->nr_released)
+		return 0;
+	if (s->nr_released == s->nr_pages)
+		return nr;
+	if (nr <= s->nr_pages / 2)
+		return count_released(h, s->start, nr);
+	return s->nr_released - count_released(h, s->start + nr, s->nr_pages - nr);
 }
 
 /* ---- free lists ---- */
@@ -438,15 +488,11 @@ static struct span *__fit(struct spanheap *h, u32 nr)
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 {
 	struct span *r = __new_record(h);
-	u32 released = s->nr_released;
+	u32 released = released_before(h, s, nr);
 
 	lockdep_assert_held(&h->lock);
 	__list_remove(h, s);
 	__map_clear(h, s);
-	if (released == s->nr_pages)
-		released = nr;
-	else if (released)
-		released = count_released(h, s->start, nr);
 
 	r->start = s->start + nr;
 	r->nr_pages = s->nr_pages - nr;
@@ -1223,6 +1269,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 		.other_meta_bytes = sizeof(*h) +
 			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
 			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover)) +
+			BITS_TO_LONGS(h->nr_leaves) * sizeof(long) +
 			BATCH_PAGES * sizeof(*h->release_pages) +
 			spanheap_special_meta(h) +
 			spanheap_prof_bytes(h) +
@@ -1289,7 +1336,8 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 		return NULL;	/* its owner is changing it */
 	case SPAN_INUSE:
 	case SPAN_CACHED:
-		if (s->nr_released || count_released(h, idx, s->nr_pages))
+		if (s->nr_released || count_released(h, idx, s->nr_pages) ||
+		    spanheap_next_backed(h, idx, idx + 1, true) != idx)
 			return "in-use or cached span with unbacked pages";
 		return span_state(s) == SPAN_INUSE && is_swept(s) ?
 		       __spanheap_check_busy(h, s) : NULL;
@@ -1303,6 +1351,9 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 		return "free neighbours not coalesced";
 	if (released != s->nr_released)
 		return "released count differs from the map";
+	if (has_backed(s) &&
+	    spanheap_next_backed(h, idx, span_end(s), true) == span_end(s))
+		return "backed pages where a leaf is held for empty";
 	if (s->needzero && !has_backed(s))
 		return "pages without memory are held for dirty";
 	if (!__on_free_list(h, s))
@@ -1496,12 +1547,13 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 
 	h->map = kvcalloc(h->nr_leaves, sizeof(*h->map), GFP_KERNEL);
 	h->cover = kvcalloc(h->nr_leaves, sizeof(*h->cover), GFP_KERNEL);
+	h->any_backed = kvcalloc(BITS_TO_LONGS(h->nr_leaves), sizeof(long), GFP_KERNEL);
 	h->release_pages = kvcalloc(BATCH_PAGES, sizeof(*h->release_pages),
 				    GFP_KERNEL);
 	h->anon = inner_client(h, "(anonymous)");
 	h->orphan = inner_client(h, "(orphan)");
-	if (!spanheap_prof_create(h) && h->map && h->cover && h->release_pages &&
-	    h->anon && h->orphan)
+	if (!spanheap_prof_create(h) && h->map && h->cover && h->any_backed &&
+	    h->release_pages && h->anon && h->orphan)
 		err = ops->reserve(h, nr_pages);
 	if (!err)
 		return h;
@@ -1541,6 +1593,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 	free_client(h->orphan);
 	free_client(h->anon);
 	kvfree(h->release_pages);
+	kvfree(h->any_backed);
 	kvfree(h->cover);
 	kvfree(h->map);
 	kvfree(h);
