@@ -750,7 +750,16 @@ static struct span *take_backed(struct spanheap *h, struct spanheap_client *clie
 {
 	struct span *s = spanheap_take(h, client, nr, align, obj_size, gfp);
 
-	if (IS_ERR(s) || spanheap_back(h, s, gfp))
+	if (!IS_ERR(s) && s->nr_released && spanheap_drain_to_grow(h, gfp)) {
+		/* What was cached may fit, and need no memory */
+		spanheap_untake(h, s);
+		s = spanheap_take(h, client, nr, align, obj_size, gfp);
+	}
+	if (IS_ERR(s))
+		return s;
+	if (s->nr_released)
+		spanheap_release_to_grow(h, gfp);
+	if (spanheap_back(h, s, gfp))
 		return s;
 	spanheap_untake(h, s);
 	return ERR_PTR(-ENOMEM);

@@ -66,7 +66,7 @@
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 #define BATCH_PAGES	1024u			/* released per TLB flush */
-#define BATCH_SPANS	128u			/* ... out of so many spans */
+#define HOLD_SPANS	16u			/* moved per hold of the heap lock */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span in a magazine */
 #define DEPOT_MAGS	32u			/* full magazines kept of a size */
@@ -301,6 +301,7 @@ struct spanheap {
 	void (*profile_freed)(struct special *sp);	/* its span was freed */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
 	unsigned long *any_backed;	/* bit per leaf: it has a backed page; atomic */
+	unsigned long last_drain;	/* to grow; heap clock ticks, no lock */
 	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
@@ -577,6 +578,8 @@ extern unsigned int spanheap_scavenge_period_ms;
 extern unsigned int spanheap_force_cycle_ms;
 extern bool spanheap_trace;
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
+bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp);
+void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp);
 void spanheap_release_all(struct spanheap *h);
 int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);

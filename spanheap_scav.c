@@ -19,6 +19,7 @@
 
 #define SHRINK_PAGES	512	/* the system asks for so many at once */
 #define SWEEP_BATCH	256	/* spans swept in the background per tick */
+#define DRAIN_TICKS	(HZ / 10)	/* between two drains because the heap grows */
 
 unsigned int spanheap_scavenge_age_ms = 300000;
 unsigned int spanheap_scavenge_period_ms = 60000;
@@ -30,16 +31,16 @@ static DECLARE_WAIT_QUEUE_HEAD(scav_wait);
 static bool scav_kicked;
 static struct shrinker *shrinker;
 
-/* Isolate up to want backed pages of spans idle since before; oldest first */
-static u32 isolate_batch(struct spanheap *h, unsigned long before, u32 want,
-			 struct list_head *batch)
+/* Isolate up to want backed pages of a few spans idle since before; oldest first */
+static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
+			struct list_head *batch)
 {
+	u32 n = 0, nr_spans, backed, cut;
 	unsigned long flags;
-	u32 n = 0, backed, cut;
 	struct span *s;
 
 	spin_lock_irqsave(&h->lock, flags);
-	while (n < want && h->nr_releasing < BATCH_SPANS) {
+	for (nr_spans = 0; n < want && nr_spans < HOLD_SPANS; nr_spans++) {
 		s = list_first_entry_or_null(&h->lru, struct span, lru);
 		if (!s || time_after(s->stamp, before))
 			break;
@@ -59,6 +60,42 @@ static u32 isolate_batch(struct spanheap *h, unsigned long before, u32 want,
 		h->nr_releasing++;
 		n += backed;
 	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return n;
+}
+
+/* A batch for one flush, out of many short holds of the lock */
+static u32 isolate_batch(struct spanheap *h, unsigned long before, u32 want,
+			 struct list_head *batch)
+{
+	u32 n = 0, got;
+
+	do {
+		got = isolate_some(h, before, want - n, batch);
+		n += got;
+	} while (got && n < want);
+	return n;
+}
+
+/* Spans whose pages are the system's now go back into the free lists */
+static u32 put_some(struct spanheap *h, struct list_head *batch)
+{
+	unsigned long flags;
+	struct span *s;
+	u32 n, released;
+
+	spin_lock_irqsave(&h->lock, flags);
+	for (n = 0; n < HOLD_SPANS && !list_empty(batch); n++) {
+		s = list_first_entry(batch, struct span, lru);
+		list_del_init(&s->lru);
+		released = s->nr_pages - s->nr_released;
+		h->released_pages += released;
+		h->scavenged_pages += released;
+		s->nr_released = s->nr_pages;
+		__spanheap_put(h, s);
+		h->nr_releasing--;
+	}
+	h->tlb_flushes += list_empty(batch);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return n;
 }
@@ -90,30 +127,16 @@ static void unback_batch(struct spanheap *h, struct list_head *batch)
 
 static u32 release_batch(struct spanheap *h, unsigned long before, u32 want)
 {
-	u32 n, nr_spans = 0, released;
-	struct span *s, *next;
-	unsigned long flags;
 	LIST_HEAD(batch);
+	u32 n, nr_spans = 0;
 
 	lockdep_assert_held(&h->release_lock);
 	n = isolate_batch(h, before, min(want, BATCH_PAGES), &batch);
 	if (list_empty(&batch))
 		return 0;
 	unback_batch(h, &batch);
-
-	spin_lock_irqsave(&h->lock, flags);
-	list_for_each_entry_safe(s, next, &batch, lru) {
-		list_del_init(&s->lru);
-		released = s->nr_pages - s->nr_released;
-		h->released_pages += released;
-		h->scavenged_pages += released;
-		s->nr_released = s->nr_pages;
-		__spanheap_put(h, s);
-		h->nr_releasing--;
-		nr_spans++;
-	}
-	h->tlb_flushes++;
-	spin_unlock_irqrestore(&h->lock, flags);
+	while (!list_empty(&batch))
+		nr_spans += put_some(h, &batch);
 	trace_spanheap_release(n, nr_spans);
 	return n;
 }
@@ -155,6 +178,58 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	spin_unlock_irqrestore(&h->lock, flags);
 	trace_spanheap_scavenge(n, age);
 	return n;
+}
+
+/*
+ * How many idle pages to give back when the heap is about to take more from the
+ * system: none while less than 1/8 of what is in use is idle, else down to half of
+ * that, so that the next growth need not do it again.
+ */
+static u64 excess(u64 inuse, u64 idle)
+{
+	u64 keep = max_t(u64, inuse / 8, GROW_UNIT);
+
+	return idle > keep ? idle - keep / 2 : 0;
+}
+
+/*
+ * A span without memory was found, while caches may have spans with memory. Empties
+ * them where they have too much of it, now and then; true if it has done so.
+ */
+bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
+{
+	unsigned long last = READ_ONCE(h->last_drain), now = h->clock();
+	struct spanheap_stats st;
+
+	if (!h->cache || !gfpflags_allow_blocking(gfp) ||
+	    time_before(now, last + DRAIN_TICKS) ||
+	    cmpxchg(&h->last_drain, last, now) != last)
+		return false;
+	spanheap_heap_stats(h, &st);
+	if (!st.cached_bytes || !excess(st.inuse_bytes >> PAGE_SHIFT,
+					(st.resident_bytes - st.inuse_bytes) >> PAGE_SHIFT))
+		return false;
+	spanheap_cache_drain(h);
+	return true;
+}
+
+/*
+ * A span is about to be backed although other pages are idle: they go first, so
+ * that the memory of a heap grows with what is in use, not with its fragmentation.
+ * The Go runtime scavenges on growth since 1.13, for the same reason. Cached spans
+ * are taken for used here.
+ */
+void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp)
+{
+	u64 out = READ_ONCE(h->out_pages);
+	s64 idle = (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages) - out;
+	u64 want = idle > 0 ? excess(out, idle) : 0;
+
+	/* Read without the lock: a guess will do. Another releaser will do, too. */
+	if (!want || !gfpflags_allow_blocking(gfp) || !mutex_trylock(&h->release_lock))
+		return;
+	release_batch(h, h->clock(), min_t(u64, want, BATCH_PAGES));
+	mutex_unlock(&h->release_lock);
 }
 
 void spanheap_release_all(struct spanheap *h)

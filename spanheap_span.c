@@ -20,7 +20,6 @@
 
 #define TAKE_RECORDS	3u	/* lead and tail of a split, a growth */
 #define SPARE_KEEP	64u	/* records a trim leaves */
-#define PUT_BATCH	32u	/* cached spans put per hold of the lock */
 
 static struct kmem_cache *span_cache;
 
@@ -1050,7 +1049,7 @@ void spanheap_put_cached(struct spanheap *h, struct llist_node *first)
 
 	while (first) {
 		spin_lock_irqsave(&h->lock, flags);
-		for (n = 0; first && n < PUT_BATCH; n++) {
+		for (n = 0; first && n < HOLD_SPANS; n++) {
 			s = llist_entry(first, struct span, cached);
 			first = first->next;
 			h->out_pages -= s->nr_pages;
@@ -1528,6 +1527,7 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 		return ERR_PTR(-ENOMEM);
 	h->ops = ops;
 	h->clock = clock;
+	h->last_drain = clock();
 	h->arena_pages = nr_pages;
 	h->nr_leaves = DIV_ROUND_UP(nr_pages, LEAF_PAGES);
 	mutex_init(&h->clients_lock);

@@ -76,6 +76,69 @@ static void one_flush_serves_a_batch(struct kunit *test)
 	check(test, h);
 }
 
+/* 40 spans of 16 pages, of which the first 2 * nr are free but for every other one */
+static void fragment(struct spanheap *h, u32 nr)
+{
+	static void *p[40];
+	u32 i;
+
+	for (i = 0; i < 40; i++)
+		p[i] = alloc(h, 16);
+	for (i = 0; i < 2 * nr; i += 2)
+		release(h, p[i]);
+}
+
+/*
+ * M6, M24: what does not fit into idle pages gets new ones, and the system gets idle
+ * ones for them, as soon as they are more than 1/8 of what is in use
+ */
+static void growth_gives_back_what_is_idle(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+
+	fragment(h, 4);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 32) * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
+	check(test, h);
+	release(h, page_addr(h, 8 * 16));	/* now 80 pages in 5 holes, 1/7 of the rest */
+	KUNIT_EXPECT_NOT_NULL(test, alloc_as(h, NULL, 32, 0, 0, GFP_NOWAIT));
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 64) * PAGE_SIZE);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 8));	/* fits: has memory */
+	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
+	release(h, page_addr(h, 10 * 16));
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
+	KUNIT_EXPECT_EQ(test, fake.flushes, 1u);
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes - stats(h)->inuse_bytes,
+			rounddown(stats(h)->inuse_bytes / 16, PAGE_SIZE));
+	check(test, h);
+}
+
+/* ... and before that, what caches keep is put together: it may fit */
+static void growth_empties_the_caches(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
+	u32 i;
+
+	fake.now += HZ / 10;
+	fragment(h, 4);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 40));
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 4 * 16 * PAGE_SIZE);	/* not enough */
+	for (i = 9; i < 20; i++)
+		release(h, page_addr(h, i * 16));
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 15 * 16 * PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, alloc_as(h, NULL, 176, 0, 0, GFP_NOWAIT), page_addr(h, 680));
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 15 * 16 * PAGE_SIZE);
+	/* The last cycle of the clock in which it was looked at is over */
+	fake.now += HZ / 10;
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 176), page_addr(h, 9 * 16));
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 40 + 176) * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
+	check(test, h);
+	test_heap_end(h);
+}
+
 static void *meanwhile[3];
 
 static void alloc_meanwhile(struct spanheap *h)
@@ -379,6 +442,8 @@ static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(idle_pages_go_by_age),
 	KUNIT_CASE(ages_survive_a_wrap_of_the_clock),
 	KUNIT_CASE(one_flush_serves_a_batch),
+	KUNIT_CASE(growth_gives_back_what_is_idle),
+	KUNIT_CASE(growth_empties_the_caches),
 	KUNIT_CASE(span_being_released_is_not_handed_out),
 	KUNIT_CASE(neighbour_freed_meanwhile_joins_later),
 	KUNIT_CASE(release_all_collects_first),
