@@ -17,6 +17,7 @@
 #define SLICE_NS	NSEC_PER_MSEC	/* of one subject; short, to run undisturbed */
 #define SLICES		4u		/* the best of them makes a repetition */
 #define POOL_PAGES	(SZ_1G >> PAGE_SHIFT)
+#define UNCACHED_PAGES	(SZ_512M >> PAGE_SHIFT)
 #define RAM_PAGES	1024u			/* longest vm_map_ram() */
 
 static struct spanheap_client *client;
@@ -24,6 +25,7 @@ static struct kmem_cache *objects;
 static struct gen_pool *first_fit, *best_fit;
 static struct page **ram_pages;
 static void *ancestor;
+static struct spanheap *uncached;	/* a heap of its own, without caches */
 
 /* n pairs of nr pages: ns they took, or 0 when an allocation failed */
 #define PAIRS(name, alloc, free)					\
@@ -43,6 +45,8 @@ static u64 name##_pairs(u32 nr, u32 n)					\
 }
 
 PAIRS(spanheap, spanheap_alloc(client, nr, GFP_KERNEL), spanheap_free(p))
+PAIRS(uncached, spanheap_heap_alloc(uncached, NULL, nr, 0, 0, GFP_KERNEL, _RET_IP_),
+      spanheap_heap_free(uncached, p, _RET_IP_))
 PAIRS(alloc_pages, alloc_pages(GFP_KERNEL, order_base_2(nr)), __free_pages(p, order_base_2(nr)))
 PAIRS(kmem, kmem_cache_alloc(objects, GFP_KERNEL), kmem_cache_free(objects, p))
 PAIRS(first_fit, gen_pool_alloc(first_fit, nr << PAGE_SHIFT),
@@ -63,6 +67,8 @@ static const struct pair {
 } pairs[] = {
 	{ "spanheap", spanheap_pairs,
 	  { 1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536 } },
+	{ "spanheap, no caches", uncached_pairs,
+	  { 1, 16, 32, 64, 256, 1024, 4096, 16384, 65536 } },
 	{ "alloc_pages", alloc_pages_pairs, { 1, 2, 4, 8, 16, 64, 256 } },
 	{ "kmem_cache 128 B", kmem_pairs, { 1 } },
 	{ "gen_pool first fit", first_fit_pairs, { 1, 16, 256, 4096, 65536 } },
@@ -75,8 +81,16 @@ static const struct pair {
 
 #define PAIR_RUNS	(ARRAY_SIZE(pairs) * LENGTHS)
 
+static unsigned long bench_clock(void)
+{
+	return jiffies;
+}
+
 static void teardown(void)
 {
+	if (!IS_ERR_OR_NULL(uncached))
+		spanheap_heap_destroy(uncached);
+	uncached = NULL;
 	if (ancestor)
 		bench_ancestor.destroy(ancestor);
 	ancestor = NULL;
@@ -124,7 +138,9 @@ static int setup(void)
 	best_fit = new_pool(gen_pool_best_fit);
 	ram_pages = kvcalloc(RAM_PAGES, sizeof(*ram_pages), GFP_KERNEL);
 	ancestor = bench_ancestor.create(POOL_PAGES);
-	if (!objects || !first_fit || !best_fit || !ram_pages || !ancestor)
+	uncached = spanheap_heap_create(&spanheap_arena_ops, UNCACHED_PAGES, bench_clock);
+	if (!objects || !first_fit || !best_fit || !ram_pages || !ancestor ||
+	    IS_ERR(uncached))
 		goto fail;
 	ram_pages[0] = alloc_page(GFP_KERNEL);
 	if (!ram_pages[0])
@@ -383,11 +399,6 @@ int bench_zero(void)
 
 #define COLD_PAGES	(SZ_64M >> PAGE_SHIFT)
 #define COLD_SPANS	512u
-
-static unsigned long bench_clock(void)
-{
-	return jiffies;
-}
 
 struct cold {
 	struct spanheap *heap;
