@@ -302,6 +302,7 @@ struct spanheap {
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
 	unsigned long *any_backed;	/* bit per leaf: it has a backed page; atomic */
 	unsigned long last_drain;	/* to grow; heap clock ticks, no lock */
+	s64 resident_peak;		/* pages, since the last pass; no lock */
 	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */

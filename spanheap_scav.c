@@ -31,6 +31,11 @@ static DECLARE_WAIT_QUEUE_HEAD(scav_wait);
 static bool scav_kicked;
 static struct shrinker *shrinker;
 
+static s64 resident(struct spanheap *h)
+{
+	return (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages);
+}
+
 /* Isolate up to want backed pages of a few spans idle since before; oldest first */
 static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
 			struct list_head *batch)
@@ -175,6 +180,7 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 
 	spin_lock_irqsave(&h->lock, flags);
 	h->scavenge_passes++;
+	h->resident_peak = resident(h);
 	spin_unlock_irqrestore(&h->lock, flags);
 	trace_spanheap_scavenge(n, age);
 	return n;
@@ -182,8 +188,8 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 
 /*
  * How many idle pages to give back when the heap is about to take more from the
- * system: none while less than 1/8 of what is in use is idle, else down to half of
- * that, so that the next growth need not do it again.
+ * system than it ever had since the last pass: none while less than 1/8 of what is in
+ * use is idle, else down to half of that, so that the next growth need not do it again.
  */
 static u64 excess(u64 inuse, u64 idle)
 {
@@ -201,8 +207,8 @@ bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
 	unsigned long last = READ_ONCE(h->last_drain), now = h->clock();
 	struct spanheap_stats st;
 
-	if (!h->cache || !gfpflags_allow_blocking(gfp) ||
-	    time_before(now, last + DRAIN_TICKS) ||
+	if (resident(h) <= READ_ONCE(h->resident_peak) || !h->cache ||
+	    !gfpflags_allow_blocking(gfp) || time_before(now, last + DRAIN_TICKS) ||
 	    cmpxchg(&h->last_drain, last, now) != last)
 		return false;
 	spanheap_heap_stats(h, &st);
@@ -221,15 +227,17 @@ bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
  */
 void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp)
 {
-	u64 out = READ_ONCE(h->out_pages);
-	s64 idle = (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages) - out;
-	u64 want = idle > 0 ? excess(out, idle) : 0;
+	s64 now = resident(h), out = READ_ONCE(h->out_pages);
+	u64 want = now > out ? excess(out, now - out) : 0;
 
-	/* Read without the lock: a guess will do. Another releaser will do, too. */
-	if (!want || !gfpflags_allow_blocking(gfp) || !mutex_trylock(&h->release_lock))
+	/* All read without the lock: a guess will do. Another releaser will do, too. */
+	if (now <= READ_ONCE(h->resident_peak) || !gfpflags_allow_blocking(gfp))
 		return;
-	release_batch(h, h->clock(), min_t(u64, want, BATCH_PAGES));
-	mutex_unlock(&h->release_lock);
+	if (want && mutex_trylock(&h->release_lock)) {
+		release_batch(h, h->clock(), min_t(u64, want, BATCH_PAGES));
+		mutex_unlock(&h->release_lock);
+	}
+	WRITE_ONCE(h->resident_peak, max(resident(h), READ_ONCE(h->resident_peak)));
 }
 
 void spanheap_release_all(struct spanheap *h)

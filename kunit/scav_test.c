@@ -112,6 +112,17 @@ static void growth_gives_back_what_is_idle(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes - stats(h)->inuse_bytes,
 			rounddown(stats(h)->inuse_bytes / 16, PAGE_SIZE));
 	check(test, h);
+
+	h->resident_peak = ARENA;	/* as much memory as it ever had: no matter */
+	release(h, page_addr(h, 12 * 16));
+	release(h, page_addr(h, 14 * 16));
+	release(h, page_addr(h, 16 * 16));
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
+	KUNIT_EXPECT_EQ(test, fake.flushes, 1u);
+	spanheap_scavenge(h, 1000, U64_MAX);	/* ... before the last pass */
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
+	KUNIT_EXPECT_EQ(test, fake.flushes, 2u);
+	check(test, h);
 }
 
 /* ... and before that, what caches keep is put together: it may fit */
