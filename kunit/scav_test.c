@@ -469,7 +469,6 @@ static struct kunit_case scav_cases[] = {
 /* Not those of ages, which cached spans do not have, and of the module's own heap */
 static struct kunit_case scav_cached_cases[] = {
 	KUNIT_CASE(one_flush_serves_a_batch),
-	KUNIT_CASE(span_being_released_is_not_handed_out),
 	KUNIT_CASE(release_all_collects_first),
 	KUNIT_CASE(collection_is_forced_when_due),
 	{}

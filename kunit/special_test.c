@@ -11,7 +11,6 @@
 #include <linux/preempt.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
-#include <compat/fault.h>
 
 #include "fake_arena.h"
 
@@ -305,27 +304,6 @@ static void finalizer_during_resize_is_refused(struct kunit *test)
 	release(h, resized);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&h->nr_finalizers), 0);
 	check(test, h);
-}
-
-/* M30: a finalizer without memory for its record is refused, and leaves no trace */
-static void finalizer_may_find_no_memory(struct kunit *test)
-{
-	struct spanheap *h = test->priv;
-	u64 meta = stats(h)->other_meta_bytes;
-	void *p = alloc(h, 2);
-	struct note n = {};
-	int err;
-
-	if (compat_fail_nth(1) < 0)
-		kunit_skip(test, "needs CONFIG_FAULT_INJECTION");
-	err = spanheap_finalizer_add(h, p, note_fn, &n, GFP_NOWAIT);
-	KUNIT_EXPECT_EQ(test, compat_fail_nth(0), 0);
-	KUNIT_EXPECT_EQ(test, err, -ENOMEM);
-	KUNIT_EXPECT_EQ(test, stats(h)->other_meta_bytes, meta);
-	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p), -ENOENT);
-	check(test, h);
-	release(h, p);
-	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 }
 
 /* How often the log says that fn did something */
@@ -998,7 +976,6 @@ static struct kunit_case special_cases[] = {
 	KUNIT_CASE(bad_finalizers_are_refused),
 	KUNIT_CASE(stale_objects_are_refused),
 	KUNIT_CASE(finalizer_during_resize_is_refused),
-	KUNIT_CASE(finalizer_may_find_no_memory),
 	KUNIT_CASE(free_with_finalizers_is_refused),
 	KUNIT_CASE(double_free_names_the_first),
 	KUNIT_CASE(sweep_runs_finalizers_and_keeps_the_object),
