@@ -5,11 +5,11 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug dkms-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest matrix debug dkms-test profile-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/build $(KDIR)
-check:	## every test: kunit, selftest and dkms-test
+check:	## every test: kunit, selftest, profile-test and dkms-test
 	tools/check
 kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
@@ -19,6 +19,8 @@ matrix:	## selftest with the per-CPU caches off, smallest, default and largest
 	tools/selftest --matrix $(KVER)
 debug:	## selftest in a 7.3 built with KASAN, lockdep, kmemleak and more
 	tools/selftest debug
+profile-test:	## a heap profile of the RAM disk, as pprof and tools/profile read it
+	tools/profile-test $(KVER)
 dkms-test:	## build, install and remove through DKMS, in a clean folder
 	tools/dkms test
 demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
