@@ -338,13 +338,16 @@ static struct prof_bucket *all_buckets(struct spanheap_prof *p)
 /* 2^32 times the probability that n bytes are a sample: 1 - exp(-n / distance) */
 static u64 probability(u64 n, u64 distance)
 {
-	u64 left = 1ULL << 32;
+	u64 left = 1ULL << 32, x;
 	int i;
 
 	if (n >> 4 >= distance)
 		return left;
-	/* exp(-x) is the 1024th power of (1 - x / 1024), nearly */
-	left -= mul_u64_u64_div_u64(n, 1ULL << 32, distance) >> 10;
+	x = mul_u64_u64_div_u64(n, 1ULL << 32, distance);
+	if (x < 1u << 22)	/* below 1/1024 two terms of the series are exact, */
+		return x - (x * x >> 33);
+	/* ... above exp(-x) is the 1024th power of (1 - x / 1024), nearly */
+	left -= x >> 10;
 	for (i = 0; i < 10; i++)
 		left = left * left >> 32;
 	return (1ULL << 32) - left;

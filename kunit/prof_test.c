@@ -216,6 +216,31 @@ static void count_freed(struct special *sp)
 	record_freed(sp);
 }
 
+/* M36: the sample of one page that a CPU at the longest distance takes counts for many */
+static void rare_sample_counts_for_many(struct kunit *test)
+{
+	static const u64 rate[] = { 600000, SZ_512K, SZ_4M + 1 };
+	/* (1 - exp(-4096 / rate)) / (1 - exp(-4096 / (16384 rate))) */
+	static const u64 want[] = { 16328, 16320, 16376 };
+	struct spanheap *h = test->priv;
+	struct span_cache *c;
+	u64 before = 0, got;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(rate); i++) {
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate[i]), 0);
+		c = this_cpu_ptr(h->cache);
+		c->prof_distance = 16384 * rate[i];
+		c->prof_at = c->taken_pages - 1;
+		release(h, alloc_at(h, 0, 1, GFP_KERNEL));
+		got = profile_of(test, h, 0).allocs - before;
+		KUNIT_EXPECT_LE(test, abs((s64)got - (s64)want[i]), (s64)want[i] / 100);
+		before += got;
+	}
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+	check(test, h);
+}
+
 /* M36: a CPU that does nothing but allocate samples less often, without a bias */
 static void throttled_estimate_is_near_the_truth(struct kunit *test)
 {
@@ -495,6 +520,7 @@ static void prof_exit(struct kunit *test)
 static struct kunit_case prof_cases[] = {
 	KUNIT_CASE(distances_are_exponential),
 	KUNIT_CASE(estimate_is_near_the_truth),
+	KUNIT_CASE(rare_sample_counts_for_many),
 	KUNIT_CASE(throttled_estimate_is_near_the_truth),
 	KUNIT_CASE(throttle_keeps_its_share),
 	KUNIT_CASE(estimate_needs_no_cache),
