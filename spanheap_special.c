@@ -561,11 +561,11 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	f->fn = fn;
 	f->arg = arg;
 	atomic_long_inc(&h->nr_finalizers);
+	/* Before a sweeper can see it: it is not for this cycle */
+	spanheap_sweep_live(h, obj);
 	err = spanheap_special_add(h, obj, &f->sp);
 	if (err)
 		free_finalizer(h, f);
-	else
-		spanheap_sweep_live(h, obj);
 	return err;
 }
 
