@@ -222,7 +222,8 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 
 /*
  * All numbers of a client. The peak of one without a limit may come out high by
- * the largest share, FOLD_PAGES or two spans, for each CPU but one.
+ * twice the largest share, FOLD_PAGES or two spans, for each CPU but one: when one
+ * had its share up before another had its own down.
  */
 void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum)
 {
@@ -343,11 +344,14 @@ static struct llist_node *cache_push(struct span_cache *c, struct span *s)
 
 static struct llist_node *depot_take(struct spanheap *h, u32 nr)
 {
-	struct cache_depot *d = &h->depot[nr];
 	struct llist_node *mag = NULL;
+	struct cache_depot *d;
 	unsigned long flags;
 
-	if (nr > CACHE_PAGES || !READ_ONCE(d->nr))
+	if (nr > CACHE_PAGES)
+		return NULL;
+	d = &h->depot[nr];
+	if (!READ_ONCE(d->nr))
 		return NULL;
 	spin_lock_irqsave(&d->lock, flags);
 	if (d->nr)
@@ -359,7 +363,7 @@ static struct llist_node *depot_take(struct spanheap *h, u32 nr)
 /* A full magazine goes where other CPUs find it; what came from a slot does not */
 static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 {
-	struct cache_depot *d = &h->depot[nr];
+	struct cache_depot *d;
 	unsigned long flags;
 	bool full;
 
@@ -367,6 +371,7 @@ static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
 		spanheap_put_cached(h, mag);
 		return;
 	}
+	d = &h->depot[nr];
 	spin_lock_irqsave(&d->lock, flags);
 	full = d->nr == DEPOT_MAGS;
 	if (!full)
@@ -755,11 +760,7 @@ static struct span *take_backed(struct spanheap *h, struct spanheap_client *clie
 		spanheap_untake(h, s);
 		s = spanheap_take(h, client, nr, align, obj_size, gfp);
 	}
-	if (IS_ERR(s))
-		return s;
-	if (s->nr_released)
-		spanheap_release_to_grow(h, gfp);
-	if (spanheap_back(h, s, gfp))
+	if (IS_ERR(s) || spanheap_back(h, s, gfp))
 		return s;
 	spanheap_untake(h, s);
 	return ERR_PTR(-ENOMEM);

@@ -300,7 +300,10 @@ struct spanheap {
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
 	void (*profile_freed)(struct special *sp);	/* its span was freed */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
-	unsigned long *any_backed;	/* bit per leaf: it has a backed page; atomic */
+	unsigned long *any_backed;	/* bit per leaf: it has a backed page; set by
+					 * owners of pages, cleared and read under
+					 * release_lock
+					 */
 	unsigned long last_drain;	/* to grow; heap clock ticks, no lock */
 	s64 resident_peak;		/* pages, since the last pass; no lock */
 	struct spanheap_prof *prof;
@@ -521,6 +524,7 @@ void __spanheap_isolate(struct spanheap *h, struct span *s,
 void __spanheap_put(struct spanheap *h, struct span *s);
 void spanheap_trim_records(struct spanheap *h);
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);
+u32 spanheap_next_to_release(struct spanheap *h, u32 idx, u32 end);
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
 u32 __spanheap_largest_free(struct spanheap *h);
 void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);
@@ -581,6 +585,7 @@ extern bool spanheap_trace;
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
 bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp);
 void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp);
+void spanheap_grown(struct spanheap *h, gfp_t gfp);
 void spanheap_release_all(struct spanheap *h);
 int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);

@@ -45,7 +45,7 @@ MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (defa
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
 module_param_named(cache_kb, spanheap_cache_kb, uint, 0444);
-MODULE_PARM_DESC(cache_kb, "KiB of idle spans of one size that move between CPUs at once (default 256, 0: no per-CPU caches)");
+MODULE_PARM_DESC(cache_kb, "KiB of idle spans of one size that move between CPUs at once; a quarter of the longest cached span (default 256, 0: no per-CPU caches)");
 module_param_named(trace, spanheap_trace, bool, 0644);
 MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
 
@@ -260,7 +260,7 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * The span is contiguous in vmalloc space and backed by order-0 pages. Its content
  * is undefined without __GFP_ZERO, unless the system booted with init_on_alloc=1.
  *
- * Up to 16 pages come from the CPU's cache, if it has a span of that length. Else
+ * Up to 256 pages come from the CPU's cache, if it has a span of that length. Else
  * it is the best fit: the smallest free span that is large enough, lowest address on
  * a tie among spans of 256 pages or more (page heap of the Go 1.3 runtime). Where
  * none is, what is unswept is swept first, with a @gfp as GFP_KERNEL; then the heap
@@ -271,8 +271,10 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * memory; -22, nonsense was asked for.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
- * cache has a span, and the lock of the cache's depot (irqsave). With a @gfp as
- * GFP_KERNEL, runs sweep callbacks of any client: see &struct spanheap_client_ops.
+ * cache has a span, and the lock of the cache's depot (irqsave). With a @gfp that may
+ * block it may empty the caches of all CPUs and give idle pages back, with one flush
+ * of all TLBs, before the heap grows. With a @gfp as GFP_KERNEL, runs sweep callbacks
+ * of any client: see &struct spanheap_client_ops.
  * Return: the page-aligned address, or NULL.
  */
 void *spanheap_alloc(struct spanheap_client *client, size_t nr_pages, gfp_t gfp)

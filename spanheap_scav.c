@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Giving idle pages back: the scavenger kthread, the shrinker, release-now.
+ * Giving idle pages back: the scavenger kthread, the shrinker, release-now, and
+ * before the heap grows.
  *
  * A releaser isolates the oldest idle spans, unmaps their pages without the heap
  * lock, flushes all TLBs once for the batch, frees the pages and puts the spans
@@ -54,7 +55,7 @@ static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
 			/* The reserve: __take() leaves a record for this split */
 			if (!h->nr_spare)
 				break;
-			cut = spanheap_next_backed(h, s->start, span_end(s), true) -
+			cut = spanheap_next_to_release(h, s->start, span_end(s)) -
 			      s->start + want - n;
 			if (cut < s->nr_pages)
 				__spanheap_split(h, s, cut);
@@ -114,7 +115,7 @@ static void unback_batch(struct spanheap *h, struct list_head *batch)
 	list_for_each_entry(s, batch, lru) {
 		end = span_end(s);
 		for (i = s->start; i < end; i = to) {
-			i = spanheap_next_backed(h, i, end, true);
+			i = spanheap_next_to_release(h, i, end);
 			to = spanheap_next_backed(h, i, end, false);
 			if (i == end)
 				break;
@@ -180,7 +181,7 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 
 	spin_lock_irqsave(&h->lock, flags);
 	h->scavenge_passes++;
-	h->resident_peak = resident(h);
+	WRITE_ONCE(h->resident_peak, resident(h));
 	spin_unlock_irqrestore(&h->lock, flags);
 	trace_spanheap_scavenge(n, age);
 	return n;
@@ -237,7 +238,15 @@ void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp)
 		release_batch(h, h->clock(), min_t(u64, want, BATCH_PAGES));
 		mutex_unlock(&h->release_lock);
 	}
-	WRITE_ONCE(h->resident_peak, max(resident(h), READ_ONCE(h->resident_peak)));
+}
+
+/* It has been backed. Who could give nothing back leaves that to the next one. */
+void spanheap_grown(struct spanheap *h, gfp_t gfp)
+{
+	s64 now = resident(h);
+
+	if (gfpflags_allow_blocking(gfp) && now > READ_ONCE(h->resident_peak))
+		WRITE_ONCE(h->resident_peak, now);
 }
 
 void spanheap_release_all(struct spanheap *h)

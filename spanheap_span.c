@@ -296,31 +296,43 @@ static struct span *__span_at(struct spanheap *h, u32 idx)
 	return NULL;
 }
 
-/*
- * First page of [idx, end) that is backed (or not), else end. Leaves without any
- * backed page are skipped 64 at a time.
- */
+/* First page of [idx, end) that is backed (or not), else end */
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 {
-	u32 leaf, base, stop, bit;
-	unsigned long *map;
-
 	while (idx < end) {
-		if (backed) {
-			leaf = find_next_bit(h->any_backed, DIV_ROUND_UP(end, LEAF_PAGES),
-					     idx >> LEAF_SHIFT);
-			idx = max(idx, leaf << LEAF_SHIFT);
-			if (idx >= end)
-				break;
-		}
-		map = h->map[idx >> LEAF_SHIFT]->backed;
-		base = idx & ~LEAF_MASK;
-		stop = min(end - base, LEAF_PAGES);
-		bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
-			       find_next_zero_bit(map, stop, idx & LEAF_MASK);
+		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed;
+		u32 base = idx & ~LEAF_MASK;
+		u32 stop = min(end - base, LEAF_PAGES);
+		u32 bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
+				   find_next_zero_bit(map, stop, idx & LEAF_MASK);
+
 		if (bit < stop)
 			return base + bit;
 		idx = base + stop;
+	}
+	return end;
+}
+
+/*
+ * First backed page of [idx, end), else end; leaves without any are skipped 64 at a
+ * time. For releasers only: a leaf's bit may be off for a moment while one of them
+ * clears it, and others must not act on that.
+ */
+u32 spanheap_next_to_release(struct spanheap *h, u32 idx, u32 end)
+{
+	u32 leaf, stop;
+
+	lockdep_assert_held(&h->release_lock);
+	while (idx < end) {
+		leaf = find_next_bit(h->any_backed, DIV_ROUND_UP(end, LEAF_PAGES),
+				     idx >> LEAF_SHIFT);
+		idx = max(idx, leaf << LEAF_SHIFT);
+		stop = min(end, (leaf + 1) << LEAF_SHIFT);
+		if (idx >= stop)
+			break;
+		idx = spanheap_next_backed(h, idx, stop, true);
+		if (idx < stop)
+			return idx;
 	}
 	return end;
 }
@@ -335,7 +347,10 @@ static atomic_long_t *backed_word(struct spanheap *h, u32 idx, u32 nr,
 	return (atomic_long_t *)&h->map[idx >> LEAF_SHIFT]->backed[BIT_WORD(idx & LEAF_MASK)];
 }
 
-/* Keep any_backed right. Owners of other pages of the leaf may do the same now. */
+/*
+ * Keep any_backed right. The one releaser alone clears bits, but owners of other
+ * pages of the leaf may back them at the same time.
+ */
 static void leaf_marked(struct spanheap *h, u32 leaf, bool backed)
 {
 	unsigned long *map = h->map[leaf]->backed;
@@ -839,12 +854,16 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 /* What an allocation wants of its span, TAKEN by the caller: memory, and zeros */
 bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 {
-	bool zero = wants_zero(s, s->client, gfp);
+	bool zero = wants_zero(s, s->client, gfp), grows = s->nr_released;
 	u32 cleared = 0;
 
-	if ((s->nr_released || (zero && s->needzero)) &&
+	if (grows)
+		spanheap_release_to_grow(h, gfp);
+	if ((grows || (zero && s->needzero)) &&
 	    !back_span(h, s, zero, gfp, &cleared))
 		return false;
+	if (grows)
+		spanheap_grown(h, gfp);
 	if (zero) {
 		atomic64_add(cleared, &h->zeroed_pages);
 		atomic64_add(s->nr_pages - cleared, &h->zero_skipped_pages);
@@ -1317,6 +1336,12 @@ static bool is_swept(const struct span *s)
 	return c && c->sweep;	/* NULL: a cache takes s at the moment */
 }
 
+/* Page idx is backed. While a releaser is at work, the bit may be off. */
+static bool leaf_bit_ok(struct spanheap *h, u32 idx)
+{
+	return h->nr_releasing || test_bit(idx >> LEAF_SHIFT, h->any_backed);
+}
+
 /* What is wrong with span s, which should start at idx; NULL: nothing */
 static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 				struct span *prev)
@@ -1335,9 +1360,10 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 		return NULL;	/* its owner is changing it */
 	case SPAN_INUSE:
 	case SPAN_CACHED:
-		if (s->nr_released || count_released(h, idx, s->nr_pages) ||
-		    spanheap_next_backed(h, idx, idx + 1, true) != idx)
+		if (s->nr_released || count_released(h, idx, s->nr_pages))
 			return "in-use or cached span with unbacked pages";
+		if (!leaf_bit_ok(h, idx))
+			return "leaf with backed pages is held for empty";
 		return span_state(s) == SPAN_INUSE && is_swept(s) ?
 		       __spanheap_check_busy(h, s) : NULL;
 	case SPAN_FREE:
@@ -1351,8 +1377,8 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	if (released != s->nr_released)
 		return "released count differs from the map";
 	if (has_backed(s) &&
-	    spanheap_next_backed(h, idx, span_end(s), true) == span_end(s))
-		return "backed pages where a leaf is held for empty";
+	    !leaf_bit_ok(h, spanheap_next_backed(h, idx, span_end(s), true)))
+		return "leaf with backed pages is held for empty";
 	if (s->needzero && !has_backed(s))
 		return "pages without memory are held for dirty";
 	if (!__on_free_list(h, s))
