@@ -283,23 +283,25 @@ static void throttled_estimate_is_near_the_truth(struct kunit *test)
 struct throttled {
 	struct spanheap *h;
 	struct span_cache c;
+	u64 gap;		/* ns since the last sample */
 	u32 samples;
-	u64 estimate;		/* pages */
+	u64 pages, estimate;
 };
 
 static void run_throttled(struct throttled *t, u32 n, u32 ns)
 {
 	struct span_cache *c = &t->c;
-	u64 distance, gap = 0;
+	u64 distance;
 
+	t->pages += n * 16;
 	while (n--) {
 		c->taken_pages += 16;
-		gap += ns;
+		t->gap += ns;
 		if (c->taken_pages <= c->prof_at)
 			continue;
-		c->prof_last = ktime_get_mono_fast_ns() - gap;
+		c->prof_last = ktime_get_mono_fast_ns() - t->gap;
 		distance = spanheap_prof_due(t->h, c);
-		gap = 0;
+		t->gap = 0;
 		t->samples++;
 		/* x / (1 - exp(-x)) is 1 + x / 2 + x^2 / 12, nearly; x is 1/8 at most */
 		t->estimate += (distance >> PAGE_SHIFT) + 8 +
@@ -307,14 +309,9 @@ static void run_throttled(struct throttled *t, u32 n, u32 ns)
 	}
 }
 
-/*
- * M36: the throttle, in time that the test makes: it comes to rest at about its share,
- * whatever its steps its samples stand for what was allocated, and it lets go
- */
-static void throttle_keeps_its_share(struct kunit *test)
+static struct throttled *begin_throttled(struct kunit *test)
 {
 	struct throttled *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
-	const u32 n = 20000000;
 
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	t->h = test->priv;
@@ -322,20 +319,54 @@ static void throttle_keeps_its_share(struct kunit *test)
 	spanheap_prof_throttle(t->h);	/* a sample is taken to cost 1,000 ns */
 	prandom_seed_state(&t->c.prof_rnd, 1970);
 	spanheap_prof_draw(t->h, &t->c);
-	run_throttled(t, n, 50);
-	kunit_info(test, "%u pages, %u samples in 1 s, estimated %llu\n", n * 16,
-		   t->samples, t->estimate);
+	return t;
+}
+
+/* M36: the throttle, in time that the test makes: it keeps to its share, and lets go */
+static void throttle_keeps_its_share(struct kunit *test)
+{
+	struct throttled *t = begin_throttled(test);
+
+	run_throttled(t, 20000000, 50);
+	kunit_info(test, "%u samples in 1 s\n", t->samples);
 	/* 0.5 % of the time would be 5,000; it stays below, and does not give up */
 	KUNIT_EXPECT_LT(test, t->samples, 5000u);
 	KUNIT_EXPECT_GT(test, t->samples, 1000u);
-	KUNIT_EXPECT_LE(test, abs((s64)t->estimate - n * 16ll), n * 16ll / 10);
-
 	/* As slow as a real user: in a few samples it is at the rate again */
 	run_throttled(t, 10 * div64_u64(t->c.prof_distance, 16 * PAGE_SIZE), 1000000);
 	KUNIT_EXPECT_EQ(test, t->c.prof_distance, (u64)RATE);
-	/* Free of cost: up to the bound, and no further */
+	/* In no time at all: up to the bound, and no further */
 	run_throttled(t, 10000000, 0);
 	KUNIT_EXPECT_EQ(test, t->c.prof_distance, 16384ull * RATE);
+}
+
+/*
+ * M36: what a CPU does fast by turns with what it does slowly: the throttle follows,
+ * and a sample of either counts with the distance that it was drawn with
+ */
+static void throttle_favours_nobody(struct kunit *test)
+{
+	struct throttled *fast = begin_throttled(test), *slow = begin_throttled(test);
+	u32 i;
+
+	for (i = 0; i < 3000; i++) {
+		run_throttled(fast, 40000, 50);
+		slow->c = fast->c;
+		slow->gap = fast->gap;
+		run_throttled(slow, 4000, 5000);
+		fast->c = slow->c;
+		fast->gap = slow->gap;
+		cond_resched();
+	}
+	kunit_info(test, "fast: %llu pages, %u samples, estimated %llu\n", fast->pages,
+		   fast->samples, fast->estimate);
+	kunit_info(test, "slow: %llu pages, %u samples, estimated %llu\n", slow->pages,
+		   slow->samples, slow->estimate);
+	KUNIT_EXPECT_LE(test, abs((s64)(fast->estimate - fast->pages)),
+			(s64)div_u64(fast->pages, 10));
+	/* fewer, and of more different weights: 5 standard deviations */
+	KUNIT_EXPECT_LE(test, abs((s64)(slow->estimate - slow->pages)),
+			(s64)div_u64(slow->pages * 15, 100));
 }
 
 /* The same where no CPU has a counter */
@@ -523,6 +554,7 @@ static struct kunit_case prof_cases[] = {
 	KUNIT_CASE(rare_sample_counts_for_many),
 	KUNIT_CASE(throttled_estimate_is_near_the_truth),
 	KUNIT_CASE(throttle_keeps_its_share),
+	KUNIT_CASE(throttle_favours_nobody),
 	KUNIT_CASE(estimate_needs_no_cache),
 	KUNIT_CASE(frees_are_matched),
 	KUNIT_CASE(rate_0_samples_nothing),

@@ -242,10 +242,7 @@ static void bad_finalizers_are_refused(struct kunit *test)
 	check(test, h);
 }
 
-/*
- * M28: what an object is is asked of the span that is there now: the address may have
- * been one of its former life
- */
+/* M28: the span that is there now says what an object is, not one of before */
 static void stale_objects_are_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
