@@ -7,13 +7,22 @@
  * Included before everything else.
  */
 #if defined(__x86_64__) && !defined(__ASSEMBLY__) && !defined(__ASSEMBLER__)
-#define __smp_mb()	asm volatile("lock addl $0,-4(%%rsp)" ::: "memory", "cc")
+static inline void bench_smp_mb(void)
+{
+	asm volatile("lock addl $0,-4(%%rsp)" ::: "memory", "cc");
+}
+
+#define __smp_mb()	bench_smp_mb()
 #define __smp_rmb()	barrier()
 #define __smp_wmb()	barrier()
-#define __smp_store_mb(var, value) do { (void)xchg(&(var), value); } while (0)
+#define __smp_store_mb(var, value) ((void)xchg(&(var), value))
 #define __smp_mb__before_atomic()	do { } while (0)
 #define __smp_mb__after_atomic()	do { } while (0)
 #define __smp_store_release(p, v) do { barrier(); WRITE_ONCE(*(p), v); } while (0)
-#define __smp_load_acquire(p) \
-	({ typeof(*(p)) ___p1 = READ_ONCE(*(p)); barrier(); ___p1; })
+#define __smp_load_acquire(p) ({		\
+	const typeof(p) ___at = (p);		\
+	typeof(*___at) ___v = READ_ONCE(*___at);	\
+	barrier();				\
+	___v;					\
+})
 #endif
