@@ -333,8 +333,8 @@ struct spanheap {
 	u32 nr_spare;
 	u32 nr_free;			/* free spans */
 	u32 nr_releasing;		/* spans a releaser holds */
-	u64 seq;			/* grows with every change of the map, and of
-					 * what is unswept
+	u64 seq;			/* grows with every change of the map, of what is
+					 * free in it, and of what is unswept
 					 */
 	struct list_head unswept;	/* clients with unswept spans */
 	struct list_head callbacks;	/* struct callback */

@@ -543,6 +543,7 @@ void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state stat
 	__list_remove(h, s);
 	list_del_init(&s->lru);
 	WRITE_ONCE(s->state, state);
+	h->seq++;	/* even if it was not cut: who sums over the map must see it */
 }
 
 /* Free neighbour n goes into s. s may be on the LRU but on no free list. */
