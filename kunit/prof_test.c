@@ -229,7 +229,7 @@ static void rare_sample_counts_for_many(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(rate); i++) {
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate[i]), 0);
-		c = this_cpu_ptr(h->cache);
+		c = raw_cpu_ptr(h->cache);
 		c->prof_distance = 16384 * rate[i];
 		c->prof_at = c->taken_pages - 1;
 		release(h, alloc_at(h, 0, 1, GFP_KERNEL));
