@@ -183,15 +183,24 @@ void spanheap_uncharge(struct spanheap_client *c, u32 nr)
 	atomic64_sub(nr, &c->pages);
 }
 
-/* A span of nr pages came or went; the shared total is touched for some at once */
-static void count_local(struct spanheap_client *c, struct client_counts *n, s64 nr)
+/* A span of nr pages came; the shared total is touched for some at once */
+static void count_in(struct spanheap_client *c, struct client_counts *n, u32 nr)
 {
-	s64 share = max(FOLD_PAGES, 2 * abs(nr));
+	s64 pages = n->pages + nr;
 
-	n->pages += nr;
-	if (n->pages > n->peak)
-		n->peak = n->pages;
-	if (unlikely(n->pages > share || n->pages < -share))
+	n->pages = pages;
+	if (pages > n->peak) {
+		n->peak = pages;
+		if (unlikely(pages > max(FOLD_PAGES, 2LL * nr)))
+			fold(c, n);
+	}
+}
+
+/* ... and went */
+static void count_out(struct spanheap_client *c, struct client_counts *n, u32 nr)
+{
+	n->pages -= nr;
+	if (unlikely(n->pages < -max(FOLD_PAGES, 2LL * nr)))
 		fold(c, n);
 }
 
@@ -437,7 +446,7 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
 		if (!charge_exact(client, s->nr_pages))
 			return false;
 	} else {
-		count_local(client, n, s->nr_pages);
+		count_in(client, n, s->nr_pages);
 	}
 	n->allocs++;
 	c->allocs++;
@@ -460,7 +469,7 @@ static void count_free(struct span_cache *c, struct span *s)
 	if (unlikely(READ_ONCE(client->limit_pages)))
 		spanheap_uncharge(client, s->nr_pages);
 	else
-		count_local(client, n, -(s64)s->nr_pages);
+		count_out(client, n, s->nr_pages);
 	n->frees++;
 	c->frees++;
 	c->cached_pages += s->nr_pages;

@@ -375,7 +375,7 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 
 	for (; nr; idx += n, nr -= n) {
 		word = backed_word(h, idx, nr, &mask);
-		n = hweight_long(mask);
+		n = min_t(u32, nr, BITS_PER_LONG - idx % BITS_PER_LONG);
 		if (backed)
 			atomic_long_or(mask, word);
 		else
@@ -387,14 +387,14 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 
 static u32 count_released(struct spanheap *h, u32 idx, u32 nr)
 {
-	atomic_long_t *word;
-	unsigned long mask;
+	unsigned long mask, holes;
 	u32 n, released = 0;
 
 	for (; nr; idx += n, nr -= n) {
-		word = backed_word(h, idx, nr, &mask);
-		n = hweight_long(mask);
-		released += n - hweight_long(atomic_long_read(word) & mask);
+		holes = ~atomic_long_read(backed_word(h, idx, nr, &mask)) & mask;
+		n = min_t(u32, nr, BITS_PER_LONG - idx % BITS_PER_LONG);
+		if (holes)	/* most words are all or nothing */
+			released += holes == mask ? n : hweight_long(holes);
 	}
 	return released;
 }
