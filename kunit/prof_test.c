@@ -255,7 +255,7 @@ static void throttled_estimate_is_near_the_truth(struct kunit *test)
 	h->profile_freed = count_freed;
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, RATE), 0);
 	spanheap_prof_throttle(h);
-	for (i = 0; i < 1000000 || (nr_samples < 400 && i < 40000000); i++) {
+	for (i = 0; i < 1000000 || (nr_samples < 400 && i < 400000000); i++) {
 		release(h, alloc_at(h, 3, 16, GFP_KERNEL));
 		if (i % 4096 == 0)
 			cond_resched();
