@@ -758,6 +758,14 @@ static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 	return 0;
 }
 
+/* A good request, and of what caches have */
+static bool cacheable(struct spanheap *h, size_t nr_pages, unsigned int align_shift,
+		      size_t obj_size, gfp_t gfp)
+{
+	return nr_pages - 1 < h->cache_max && align_shift <= PAGE_SHIFT &&
+	       obj_size <= nr_pages << PAGE_SHIFT && !(gfp & ~GFP_ALLOWED);
+}
+
 /* A span that no cache has, backed, or ERR_PTR */
 static struct span *take_backed(struct spanheap *h, struct spanheap_client *client,
 				u32 nr, u32 align, u32 obj_size, gfp_t gfp)
@@ -787,13 +795,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 
 	if (!client)
 		client = h->anon;
-	if (align_shift > PAGE_SHIFT)
-		align = align_shift < BITS_PER_LONG ? 1UL << (align_shift - PAGE_SHIFT) :
-						      ULONG_MAX;
-	err = check_request(h, nr_pages, align, obj_size, gfp);
-	if (unlikely(err))
-		return spanheap_fail(h, client, nr_pages, gfp, err);
-	if (nr_pages <= h->cache_max && align == 1 && !client->sweep) {
+	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->sweep) {
 		s = cache_get(h, client, nr_pages, obj_size, gfp, &sample);
 		if (!IS_ERR_OR_NULL(s)) {
 			addr = page_addr(h, s->start);
@@ -807,6 +809,12 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		if (s)
 			return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	}
+	if (align_shift > PAGE_SHIFT)
+		align = align_shift < BITS_PER_LONG ? 1UL << (align_shift - PAGE_SHIFT) :
+						      ULONG_MAX;
+	err = check_request(h, nr_pages, align, obj_size, gfp);
+	if (unlikely(err))
+		return spanheap_fail(h, client, nr_pages, gfp, err);
 	s = take_backed(h, client, nr_pages, align, obj_size, gfp);
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));

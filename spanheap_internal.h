@@ -65,7 +65,7 @@
 #define SMALL_PAGES	256u			/* from here on: the tree */
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
-#define BATCH_PAGES	1024u			/* released per TLB flush */
+#define BATCH_PAGES	4096u			/* released per TLB flush */
 #define HOLD_SPANS	16u			/* moved per hold of the heap lock */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span in a magazine */

@@ -20,6 +20,7 @@
 
 #define SHRINK_PAGES	512	/* the system asks for so many at once */
 #define SWEEP_BATCH	256	/* spans swept in the background per tick */
+#define GROW_RELEASE	1024u	/* pages an allocation releases, at most */
 #define DRAIN_TICKS	(HZ / 10)	/* between two drains because the heap grows */
 
 unsigned int spanheap_scavenge_age_ms = 300000;
@@ -235,7 +236,7 @@ void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp)
 	if (now <= READ_ONCE(h->resident_peak) || !gfpflags_allow_blocking(gfp))
 		return;
 	if (want && mutex_trylock(&h->release_lock)) {
-		release_batch(h, h->clock(), min_t(u64, want, BATCH_PAGES));
+		release_batch(h, h->clock(), min_t(u64, want, GROW_RELEASE));
 		mutex_unlock(&h->release_lock);
 	}
 }
