@@ -116,8 +116,11 @@ static void unback_batch(struct spanheap *h, struct list_head *batch)
 	list_for_each_entry(s, batch, lru) {
 		end = span_end(s);
 		for (i = s->start; i < end; i = to) {
-			i = spanheap_next_to_release(h, i, end);
-			to = spanheap_next_backed(h, i, end, false);
+			to = end;
+			if (s->nr_released) {
+				i = spanheap_next_to_release(h, i, end);
+				to = spanheap_next_backed(h, i, end, false);
+			}
 			if (i == end)
 				break;
 			got = h->ops->unback(h, i, to - i, h->release_pages + n);
