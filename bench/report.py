@@ -96,10 +96,12 @@ def goals(data):
             yield 4, f"{op}, 1,000,000 / 1,000 free spans", m, ratios(data, k(m, "scale", "spanheap", 1000000, op), k(m, "scale", "spanheap", 1000, op)), "<=", 2
         for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
             yield 4, f"{op}, 65,536 holes of 8 KiB / 1,000", m, ratios(data, k(m, "holes", "spanheap", 65536, op), k(m, "holes", "spanheap", 1000, op)), "<=", 2
+    for m in NATIVE + STOCK:
         for n in (1, 16):
             one = k(m, "smp", "spanheap", n, "1 CPU pairs/s")
             yield 5, f"2 CPUs / 1 CPU, pairs of {n} pages a second", m, ratios(data, k(m, "smp", "spanheap", n, "2 CPUs pairs/s"), one), ">=", 1.9
             yield 5, f"producer/consumer / 1 CPU, {n} pages", m, ratios(data, k(m, "smp", "spanheap", n, "producer/consumer pairs/s"), one), ">=", 1.3
+    for m in NATIVE:
         for n in (8, 700):
             alone = k(m, "lookup", "spanheap", n, "alone")
             yield 6, f"look-up in spans of {n} pages, ns", m, [x / 1000 for x in data.get(alone, {}).values()], "<=", 15
