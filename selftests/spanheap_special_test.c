@@ -73,7 +73,7 @@ static noinline void test_finalizer(void *obj, void *arg)
 	/* The object is still there, and the heap works from here */
 	memset(obj, 0x66, PAGE_SIZE);
 	p = spanheap_alloc(client, 40, GFP_KERNEL);
-	seen.heap_failed = !p || !spanheap_resize(p, 50, GFP_KERNEL);
+	seen.heap_failed = !p || !spanheap_resize(p, 30, GFP_KERNEL);
 	spanheap_free(p);
 	spanheap_free(seen.other);
 	seen.other = NULL;
