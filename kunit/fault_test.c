@@ -235,8 +235,11 @@ static void failed_allocation_loses_nothing_cached(struct kunit *test)
 		fail_each(test, &steps[i], 256);
 }
 
-static void free_and_release(struct kunit *test, bool may_allocate)
+/* Was anything allocated by it? */
+static bool free_and_release(struct kunit *test)
 {
+	bool allocated;
+
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 0);
 	struct spanheap *cached = test_heap_new(test, &fake_ops, ARENA, 4);
 	static void *p[300], *q[300];
@@ -246,7 +249,7 @@ static void free_and_release(struct kunit *test, bool may_allocate)
 		p[i] = alloc(h, 1 + i % 5);
 		q[i] = alloc(cached, 1 + i % 5);
 	}
-	compat_fail_nth(may_allocate ? 0 : 1);
+	compat_fail_nth(1);
 	for (i = 0; i < 300; i++)	/* holes first, so that records are needed */
 		release(h, p[i * 7 % 300]);
 	for (i = 0; i < 300; i++)
@@ -255,21 +258,29 @@ static void free_and_release(struct kunit *test, bool may_allocate)
 		spanheap_scavenge(h, 0, 3);
 		spanheap_scavenge(cached, 0, 3);
 	}
-	KUNIT_EXPECT_EQ(test, compat_fail_nth(0), may_allocate ? 0 : 1);
+	allocated = compat_fail_nth(0) != 1;
 	KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, 300 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
 	KUNIT_EXPECT_EQ(test, stats(cached)->inuse_bytes, 0);
 	test_heap_end(cached);
 	check(test, h);
 	test_heap_end(h);
+	return allocated;
 }
 
-/* M24: what frees and what releases never allocates */
+/*
+ * M24: what frees and what releases never allocates. KASAN stores each stack of a
+ * free once, interrupts and all; that is its allocation, not ours, and ours would be
+ * there every time.
+ */
 static void freeing_and_releasing_never_allocate(struct kunit *test)
 {
-	/* KASAN stores each stack of a free once; that is its allocation, not ours */
-	free_and_release(test, true);
-	free_and_release(test, false);
+	u32 tries = IS_ENABLED(CONFIG_KASAN) ? 5 : 1;
+
+	while (free_and_release(test))
+		if (!--tries)
+			break;
+	KUNIT_EXPECT_GT(test, tries, 0u);
 }
 
 /* M1: a heap half built is torn down */
