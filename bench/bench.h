@@ -5,6 +5,7 @@
 
 #include <linux/bitops.h>
 #include <linux/export.h>
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/prandom.h>
@@ -81,6 +82,12 @@ extern unsigned int bench_reps;
 extern struct bench_hist spanheap_hold_hist;
 extern u64 spanheap_hold_max;	/* cycles, since someone set it to 0 */
 void spanheap_hold_watch(spinlock_t *lock);
+
+/* The clock of heaps that the benchmark makes */
+static inline unsigned long bench_clock(void)
+{
+	return jiffies;
+}
 
 /* ---- heaps that only hand out addresses ---- */
 

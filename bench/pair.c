@@ -81,11 +81,6 @@ static const struct pair {
 
 #define PAIR_RUNS	(ARRAY_SIZE(pairs) * LENGTHS)
 
-static unsigned long bench_clock(void)
-{
-	return jiffies;
-}
-
 static void teardown(void)
 {
 	if (!IS_ERR_OR_NULL(uncached))

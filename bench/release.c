@@ -17,11 +17,6 @@
 #define TOTAL_PAGES	(SZ_128M >> PAGE_SHIFT)
 #define BESIDE_OPS	20000u
 
-static unsigned long bench_clock(void)
-{
-	return jiffies;
-}
-
 /* Clears the entries, flushes once, frees the pages: no heap, no bounds */
 static int bare_run(u32 rep)
 {

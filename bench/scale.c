@@ -72,11 +72,6 @@ void bench_fake_done(void)
 	nothing = NULL;
 }
 
-static unsigned long bench_clock(void)
-{
-	return jiffies;
-}
-
 /* Without per-CPU caches: it is the page heap that is measured */
 static void *fake_create(unsigned long nr_pages)
 {
