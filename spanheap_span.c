@@ -337,14 +337,18 @@ u32 spanheap_next_to_release(struct spanheap *h, u32 idx, u32 end)
 	return end;
 }
 
-/* The word with the bit of page idx, and the bits of it that are of [idx, idx + nr) */
-static atomic_long_t *backed_word(struct spanheap *h, u32 idx, u32 nr,
-				  unsigned long *mask)
+/*
+ * The word with the bit of page idx, and the bits of it that are of [idx, idx + nr).
+ * Returns how many these are.
+ */
+static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word,
+		       unsigned long *mask)
 {
-	u32 bit = idx % BITS_PER_LONG, last = min_t(u32, bit + nr, BITS_PER_LONG) - 1;
+	u32 bit = idx % BITS_PER_LONG, n = min_t(u32, nr, BITS_PER_LONG - bit);
 
-	*mask = GENMASK(last, bit);
-	return (atomic_long_t *)&h->map[idx >> LEAF_SHIFT]->backed[BIT_WORD(idx & LEAF_MASK)];
+	*word = (atomic_long_t *)&h->map[idx >> LEAF_SHIFT]->backed[BIT_WORD(idx & LEAF_MASK)];
+	*mask = GENMASK(bit + n - 1, bit);
+	return n;
 }
 
 /*
@@ -374,8 +378,7 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 	u32 n;
 
 	for (; nr; idx += n, nr -= n) {
-		word = backed_word(h, idx, nr, &mask);
-		n = min_t(u32, nr, BITS_PER_LONG - idx % BITS_PER_LONG);
+		n = backed_word(h, idx, nr, &word, &mask);
 		if (backed)
 			atomic_long_or(mask, word);
 		else
@@ -388,11 +391,12 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 static u32 count_released(struct spanheap *h, u32 idx, u32 nr)
 {
 	unsigned long mask, holes;
+	atomic_long_t *word;
 	u32 n, released = 0;
 
 	for (; nr; idx += n, nr -= n) {
-		holes = ~atomic_long_read(backed_word(h, idx, nr, &mask)) & mask;
-		n = min_t(u32, nr, BITS_PER_LONG - idx % BITS_PER_LONG);
+		n = backed_word(h, idx, nr, &word, &mask);
+		holes = ~atomic_long_read(word) & mask;
 		if (holes)	/* most words are all or nothing */
 			released += holes == mask ? n : hweight_long(holes);
 	}
