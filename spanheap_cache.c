@@ -10,9 +10,9 @@
  * A CPU has two magazines of each small size, so that a workload on the edge of
  * one does not go further each time; full magazines travel between CPUs through a
  * depot. After Bonwick and Adams, "Magazines and Vmem", USENIX 2001. Of longer
- * spans a CPU keeps the last few, for whoever uses one size again and again. Caches are
- * emptied by each pass of the scavenger and by memory pressure, and fill with
- * what is used, so their size follows the use.
+ * spans a CPU keeps the last few, for whoever uses one size again and again. Caches
+ * are emptied by each pass of the scavenger, by memory pressure, and before the heap
+ * grows; they fill with what is used, so their size follows the use.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
