@@ -32,6 +32,7 @@ struct worker {
 	const struct smp_subject *subject;
 	u32 nr;
 	struct ring *ring;
+	u32 seen;		/* how far the other one was */
 	atomic_t *ready;	/* workers that are there */
 	u32 *stop;		/* told to stop */
 	u32 wait_for;
@@ -90,11 +91,22 @@ static void ancestor_free(void *p, u32 nr)
 	bench_ancestor.free(ancestor, p, nr);
 }
 
+/* What the ring itself costs */
+static void *nothing_alloc(u32 nr)
+{
+	return &client;
+}
+
+static void nothing_free(void *p, u32 nr)
+{
+}
+
 static const struct smp_subject subjects[] = {
 	{ "spanheap", heap_alloc, heap_free, { 1, 16, 64, 1024 } },
 	{ "alloc_pages", pages_alloc, pages_free, { 1, 16 } },
 	{ "kmem_cache 128 B", object_alloc, object_free, { 1 } },
 	{ "ancestor", ancestor_alloc, ancestor_free, { 1, 16, 64 } },
+	{ "nothing", nothing_alloc, nothing_free, { 1 } },
 };
 
 static bool pair_burst(struct worker *w)
@@ -126,46 +138,50 @@ static bool noise_burst(struct worker *w)
 	return true;
 }
 
+/* Tells the other CPU once a burst, and looks there only when it must */
 static bool produce_burst(struct worker *w)
 {
 	struct ring *r = w->ring;
-	u32 i;
+	u32 put = r->put, i, n;
+	bool ok = true;
 
-	for (i = 0; i < BURST; i++) {
-		void *p;
-
+	if (put - w->seen == r->size)
 		/* pairs with the release in consume_burst() */
-		if (r->put - smp_load_acquire(&r->got) == r->size)
-			break;
-		p = w->subject->alloc(w->nr);
-		if (!p)
-			return false;
-		r->slot[r->put % RING] = p;
-		/* pairs with the acquire in consume_burst() */
-		smp_store_release(&r->put, r->put + 1);
-		w->ops++;
+		w->seen = smp_load_acquire(&r->got);
+	n = min(BURST, r->size - (put - w->seen));
+	for (i = 0; i < n && ok; i++) {
+		void *p = w->subject->alloc(w->nr);
+
+		ok = p;
+		if (ok)
+			r->slot[put++ % RING] = p;
 	}
-	if (!i)
+	if (n)
+		/* pairs with the acquire in consume_burst() */
+		smp_store_release(&r->put, put);
+	else
 		cpu_relax();
-	return true;
+	w->ops += n;
+	return ok;
 }
 
 static bool consume_burst(struct worker *w)
 {
 	struct ring *r = w->ring;
-	u32 i;
+	u32 got = r->got, i, n;
 
-	for (i = 0; i < BURST; i++) {
+	if (got == w->seen)
 		/* pairs with the release in produce_burst() */
-		if (r->got == smp_load_acquire(&r->put))
-			break;
-		w->subject->free(r->slot[r->got % RING], w->nr);
+		w->seen = smp_load_acquire(&r->put);
+	n = min(BURST, w->seen - got);
+	for (i = 0; i < n; i++)
+		w->subject->free(r->slot[got++ % RING], w->nr);
+	if (n)
 		/* pairs with the acquire in produce_burst() */
-		smp_store_release(&r->got, r->got + 1);
-		w->ops++;
-	}
-	if (!i)
+		smp_store_release(&r->got, got);
+	else
 		cpu_relax();
+	w->ops += n;
 	return true;
 }
 
