@@ -7,10 +7,10 @@
  * where that is asked, and hands it out. A free pushes the span on the CPU's
  * cache, or puts it back into the page heap.
  *
- * A CPU has two magazines of each small size, so that a workload on the edge of
- * one does not go further each time; full magazines travel between CPUs through a
- * depot. After Bonwick and Adams, "Magazines and Vmem", USENIX 2001. Of longer
- * spans a CPU keeps the last few, for whoever uses one size again and again. Caches
+ * A CPU has two magazines of each small length, so that a workload on the edge of
+ * one does not go further each time. After Bonwick and Adams, "Magazines and Vmem",
+ * USENIX 2001. Of longer spans a CPU keeps the last few, for whoever uses one length
+ * again and again. What is beyond goes to other CPUs through spanheap_depot.c. Caches
  * are emptied by each pass of the scavenger, by memory pressure, and before the heap
  * grows; they fill with what is used, so their size follows the use.
  */
@@ -20,6 +20,7 @@
 #include <linux/cpuhotplug.h>
 #include <linux/mm.h>
 #include <linux/preempt.h>
+#include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -31,7 +32,6 @@
 #define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
 			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
 #define FOLD_PAGES	32LL	/* a CPU's share of a client's pages, at most, or two spans */
-#define MAG_MAX		256u	/* spans in a magazine, at most */
 
 unsigned int spanheap_cache_kb = 256;
 
@@ -268,42 +268,61 @@ void spanheap_client_exit(struct spanheap_client *c)
 	free_percpu(c->counts);
 }
 
-/* ---- magazines and slots ---- */
+/* ---- magazines and slots; in the section ---- */
 
-static struct span *bin_pop(struct cache_bin *bin)
+/* The loaded magazine is empty. False: so are the other one and the depot. */
+static noinline bool bin_reload(struct spanheap *h, struct cache_bin *bin, u32 nr)
 {
-	struct llist_node *n = bin->loaded;
-
-	if (unlikely(!n)) {
-		n = bin->full;
-		if (!n)
-			return NULL;
-		bin->full = NULL;
-		bin->nr = bin->size;
-	}
-	bin->loaded = n->next;
-	bin->nr--;
-	return llist_entry(n, struct span, cached);
+	if (!bin->other_full && !spanheap_depot_swap(h, nr, &bin->other, false))
+		return false;
+	swap(bin->loaded, bin->other);
+	bin->other_full = false;
+	bin->nr = bin->size;
+	return true;
 }
 
-/* Returns a full magazine that has no room here, or NULL */
-static struct llist_node *bin_push(struct cache_bin *bin, struct span *s)
+/*
+ * Ahead are the spans handed out next, and who frees this one may well free those next.
+ * If another CPU had them last, it takes a while to get their records.
+ */
+static struct span *bin_pop(struct spanheap *h, struct cache_bin *bin, u32 nr)
+{
+	struct span *s;
+	u32 n;
+
+	if (unlikely(!bin->nr) && !bin_reload(h, bin, nr))
+		return NULL;
+	n = --bin->nr;
+	s = bin->loaded->span[n];
+	s->ahead = bin->loaded->span[n - min(n, MAG_AHEAD)];
+	prefetchw(s->ahead);
+	return s;
+}
+
+/* The loaded magazine is full. Returns the other one's spans if the depot is, too. */
+static noinline struct llist_node *bin_unload(struct spanheap *h, struct cache_bin *bin, u32 nr)
 {
 	struct llist_node *spill = NULL;
 
-	if (unlikely(bin->nr == bin->size)) {
-		spill = bin->full;
-		bin->full = bin->loaded;
-		bin->loaded = NULL;
-		bin->nr = 0;
-	}
-	s->cached.next = bin->loaded;
-	bin->loaded = &s->cached;
-	bin->nr++;
+	if (bin->other_full && !spanheap_depot_swap(h, nr, &bin->other, true))
+		spill = spanheap_mag_chain(bin->other, bin->size);
+	swap(bin->loaded, bin->other);
+	bin->other_full = true;
+	bin->nr = 0;
 	return spill;
 }
 
-static struct span *slot_pop(struct span_cache *c, u32 nr)
+static struct llist_node *bin_push(struct spanheap *h, struct cache_bin *bin, struct span *s)
+{
+	struct llist_node *spill = NULL;
+
+	if (unlikely(bin->nr == bin->size))
+		spill = bin_unload(h, bin, s->nr_pages);
+	bin->loaded->span[bin->nr++] = s;
+	return spill;
+}
+
+static struct span *slot_pop(struct spanheap *h, struct span_cache *c, u32 nr)
 {
 	struct span *s;
 	u32 i;
@@ -312,14 +331,18 @@ static struct span *slot_pop(struct span_cache *c, u32 nr)
 		s = c->slot[i];
 		if (s && c->slot_nr[i] == nr) {
 			c->slot[i] = NULL;
+			s->ahead = s;
 			return s;
 		}
 	}
-	return NULL;
+	s = spanheap_shelf_take(h, nr);
+	if (s)
+		s->ahead = s;
+	return s;
 }
 
-/* Returns what was in the slot, as a list, or NULL */
-static struct llist_node *slot_push(struct span_cache *c, struct span *s)
+/* Without a free slot, the span that was in one goes to the shelf, or is returned */
+static struct llist_node *slot_push(struct spanheap *h, struct span_cache *c, struct span *s)
 {
 	struct span *old;
 	u32 i = 0;
@@ -333,61 +356,22 @@ static struct llist_node *slot_push(struct span_cache *c, struct span *s)
 	old = c->slot[i];
 	c->slot[i] = s;
 	c->slot_nr[i] = s->nr_pages;
-	if (!old)
+	if (!old || spanheap_shelf_put(h, old))
 		return NULL;
 	old->cached.next = NULL;
 	return &old->cached;
 }
 
-static struct span *cache_pop(struct span_cache *c, u32 nr)
+static struct span *cache_pop(struct spanheap *h, struct span_cache *c, u32 nr)
 {
-	return nr <= CACHE_PAGES ? bin_pop(&c->bin[nr]) : slot_pop(c, nr);
+	return nr <= CACHE_PAGES ? bin_pop(h, &c->bin[nr], nr) : slot_pop(h, c, nr);
 }
 
 /* Returns what has no room here any more */
-static struct llist_node *cache_push(struct span_cache *c, struct span *s)
+static struct llist_node *cache_push(struct spanheap *h, struct span_cache *c, struct span *s)
 {
-	return s->nr_pages <= CACHE_PAGES ? bin_push(&c->bin[s->nr_pages], s) :
-					    slot_push(c, s);
-}
-
-static struct llist_node *depot_take(struct spanheap *h, u32 nr)
-{
-	struct llist_node *mag = NULL;
-	struct cache_depot *d;
-	unsigned long flags;
-
-	if (nr > CACHE_PAGES)
-		return NULL;
-	d = &h->depot[nr];
-	if (!READ_ONCE(d->nr))
-		return NULL;
-	spin_lock_irqsave(&d->lock, flags);
-	if (d->nr)
-		mag = d->mag[--d->nr];
-	spin_unlock_irqrestore(&d->lock, flags);
-	return mag;
-}
-
-/* A full magazine goes where other CPUs find it; what came from a slot does not */
-static void depot_give(struct spanheap *h, u32 nr, struct llist_node *mag)
-{
-	struct cache_depot *d;
-	unsigned long flags;
-	bool full;
-
-	if (nr > CACHE_PAGES) {
-		spanheap_put_cached(h, mag);
-		return;
-	}
-	d = &h->depot[nr];
-	spin_lock_irqsave(&d->lock, flags);
-	full = d->nr == DEPOT_MAGS;
-	if (!full)
-		d->mag[d->nr++] = mag;
-	spin_unlock_irqrestore(&d->lock, flags);
-	if (full)
-		spanheap_put_cached(h, mag);
+	return s->nr_pages <= CACHE_PAGES ? bin_push(h, &c->bin[s->nr_pages], s) :
+					    slot_push(h, c, s);
 }
 
 /* ---- the profile ---- */
@@ -435,29 +419,26 @@ void spanheap_cache_redraw(struct spanheap *h)
 
 /* ---- a span out of the cache and into it ---- */
 
-/* In the section: s goes to the client. False: it has reached its limit. */
-static bool count_alloc(struct span_cache *c, struct spanheap_client *client,
+/* In the section: s goes to the client. Must it be cleared? */
+static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bool charged,
 			struct span *s, u32 obj_size, gfp_t gfp)
 {
-	bool zero = wants_zero(s, client, gfp);
 	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
-	if (unlikely(READ_ONCE(client->limit_pages))) {
-		if (!charge_exact(client, s->nr_pages))
-			return false;
-	} else {
+	if (likely(!charged))
 		count_in(client, n, s->nr_pages);
-	}
 	n->allocs++;
 	c->allocs++;
 	c->taken_pages += s->nr_pages;
 	if (obj_size)
 		c->extra_objects += extra_objects(s->nr_pages, obj_size);
-	if (zero && s->needzero)
+	if (!wants_zero(s, client, gfp))
+		return false;
+	if (s->needzero)
 		c->zeroed_pages += s->nr_pages;
-	else if (zero)
+	else
 		c->zero_skipped_pages += s->nr_pages;
-	return true;
+	return s->needzero;
 }
 
 /* In the section: s, TAKEN now, comes from the client that had it */
@@ -479,62 +460,79 @@ static void count_free(struct span_cache *c, struct span *s)
 	WRITE_ONCE(s->client, NULL);
 }
 
-/* A backed span, TAKEN, counted as the client's; NULL: none is cached */
-static struct span *cache_get(struct spanheap *h, struct spanheap_client *client,
-			      u32 nr, u32 obj_size, gfp_t gfp, u64 *sample)
+/* The address of a span that was cached; NULL: none is, or the client is at its limit */
+static __always_inline void *cache_get(struct spanheap *h, struct spanheap_client *client,
+				       u32 nr, u32 obj_size, gfp_t gfp, unsigned long caller)
 {
-	struct llist_node *mag = NULL;
-	struct span_cache *c;
+	struct span_cache *c = enter(h);
+	bool limited, clear;
+	u64 sample = 0;
 	struct span *s;
+	void *addr;
 
-	do {
-		s = NULL;
-		c = enter(h);
-		if (c) {
-			if (mag && !c->bin[nr].full) {
-				c->bin[nr].full = mag;
-				mag = NULL;
-			}
-			s = cache_pop(c, nr);
-			/* Before it is counted: the invariant check compares */
-			if (s)
-				WRITE_ONCE(s->state, SPAN_TAKEN);
-			if (s && !count_alloc(c, client, s, obj_size, gfp)) {
-				WRITE_ONCE(s->state, SPAN_CACHED);
-				/* There is room: it was there */
-				cache_push(c, s);
-				s = ERR_PTR(-EDQUOT);
-			} else if (static_branch_likely(&spanheap_prof_key) && s && prof_due(c)) {
-				*sample = spanheap_prof_due(h, c);
-			}
-			leave(c);
-		}
-		if (mag) {
-			depot_give(h, nr, mag);
-			return s;
-		}
-	} while (!s && c && (mag = depot_take(h, nr)));
-	return s;
+	if (!c)
+		return NULL;
+	limited = READ_ONCE(client->limit_pages);
+	if (unlikely(limited) && !charge_exact(client, nr)) {
+		leave(c);
+		return NULL;
+	}
+	s = cache_pop(h, c, nr);
+	if (unlikely(!s)) {
+		leave(c);
+		if (limited)
+			spanheap_uncharge(client, nr);
+		return NULL;
+	}
+	/* Before it is counted: the invariant check compares */
+	WRITE_ONCE(s->state, SPAN_TAKEN);
+	clear = count_alloc(c, client, limited, s, obj_size, gfp);
+	if (static_branch_likely(&spanheap_prof_key) && prof_due(c))
+		sample = spanheap_prof_due(h, c);
+	leave(c);
+
+	addr = span_addr(h, s);
+	if (clear)
+		spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
+	compat_kasan_use(addr, nr, true);
+	spanheap_publish(s, client, obj_size, caller, SPAN_INUSE);
+	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller);
+	if (unlikely(sample))
+		spanheap_prof_sample(h, addr, nr, sample, gfp, caller);
+	return addr;
 }
 
 /* s goes into the cache, and the section is left */
-static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s,
-			   u32 nr)
+static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s)
 {
-	struct llist_node *spill = cache_push(c, s);
+	struct llist_node *spill = cache_push(h, c, s);
 
 	leave(c);
 	if (unlikely(spill))
-		depot_give(h, nr, spill);
+		spanheap_put_cached(h, spill);
+}
+
+/* As above, but s is cleared first, which takes too long for the section */
+static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, struct span *s)
+{
+	leave(c);
+	spanheap_clear(h, s->start, s->nr_pages, false);
+	c = enter(h);
+	if (c) {
+		push_and_leave(h, c, s);
+	} else {
+		s->cached.next = NULL;
+		spanheap_put_cached(h, &s->cached);
+	}
 }
 
 /* The span at addr goes into the cache; false: it is the slow path's business */
-static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller)
+static __always_inline bool cache_put(struct spanheap *h, const void *addr, unsigned long caller)
 {
 	bool clear = want_init_on_free();
 	struct span_cache *c;
 	struct span *s;
-	u32 start, nr;
+	u32 nr;
 
 	c = enter(h);
 	if (!c)
@@ -543,34 +541,26 @@ static bool cache_put(struct spanheap *h, const void *addr, unsigned long caller
 	s = spanheap_span_at(h, addr);
 	if (!s)
 		goto slow;
-	start = READ_ONCE(s->start);
 	nr = READ_ONCE(s->nr_pages);
 	if (nr > h->cache_max ||
 	    cmpxchg(&s->state, SPAN_INUSE, SPAN_TAKEN) != SPAN_INUSE)
 		goto slow;
-	if (unlikely(page_addr(h, s->start) != addr || s->nr_pages != nr)) {
+	if (unlikely(span_addr(h, s) != addr || s->nr_pages != nr)) {
 		/* A second free got here late: the record is another span's now */
 		WRITE_ONCE(s->state, SPAN_INUSE);
 		goto slow;
 	}
+	prefetchw(s->ahead);
 	compat_kasan_use((void *)addr, nr, false);
 	count_free(c, s);
 	s->needzero = !clear;
 	s->freer = caller;
 	/* Now that it is counted: the invariant check compares */
 	WRITE_ONCE(s->state, SPAN_CACHED);
-	if (!clear) {
-		push_and_leave(h, c, s, nr);
-	} else {
-		leave(c);
-		spanheap_clear(h, start, nr, false);
-		c = enter(h);
-		s->cached.next = NULL;
-		if (c)
-			push_and_leave(h, c, s, nr);
-		else
-			spanheap_put_cached(h, &s->cached);
-	}
+	if (clear)
+		leave_clear_push(h, c, s);
+	else
+		push_and_leave(h, c, s);
 	trace_spanheap_free((unsigned long)addr, nr, caller);
 	return true;
 slow:
@@ -580,17 +570,13 @@ slow:
 
 /* ---- emptying ---- */
 
-/* May run in an interrupt: takes no lock */
-static void take_out(struct spanheap *h, struct llist_node *n)
+static void take_out(struct spanheap *h, struct magazine *m, u32 n)
 {
-	while (n) {
-		struct llist_node *next = n->next;
-
-		llist_add(n, &h->drained);
-		n = next;
-	}
+	if (n)
+		llist_add_batch(spanheap_mag_chain(m, n), &m->span[n - 1]->cached, &h->drained);
 }
 
+/* May run in an interrupt: takes no lock */
 static void drain_visit(struct visit *v, struct span_cache *c, int cpu)
 {
 	u32 nr, i;
@@ -598,27 +584,16 @@ static void drain_visit(struct visit *v, struct span_cache *c, int cpu)
 	for (nr = 1; nr <= CACHE_PAGES; nr++) {
 		struct cache_bin *bin = &c->bin[nr];
 
-		take_out(v->h, bin->loaded);
-		take_out(v->h, bin->full);
-		bin->loaded = NULL;
-		bin->full = NULL;
+		take_out(v->h, bin->loaded, bin->nr);
+		take_out(v->h, bin->other, bin->other_full ? bin->size : 0);
 		bin->nr = 0;
+		bin->other_full = false;
 	}
 	for (i = 0; i < CACHE_SLOTS; i++) {
 		if (c->slot[i])
 			llist_add(&c->slot[i]->cached, &v->h->drained);
 		c->slot[i] = NULL;
 	}
-}
-
-static void drain_depots(struct spanheap *h)
-{
-	struct llist_node *mag;
-	u32 nr;
-
-	for (nr = 1; nr <= CACHE_PAGES; nr++)
-		while ((mag = depot_take(h, nr)))
-			spanheap_put_cached(h, mag);
 }
 
 /*
@@ -632,7 +607,7 @@ void spanheap_cache_drain(struct spanheap *h)
 	if (!h->cache)
 		return;
 	visit_all(&v);
-	drain_depots(h);
+	spanheap_depot_drain(h);
 	spanheap_put_cached(h, llist_del_all(&h->drained));
 }
 
@@ -685,37 +660,66 @@ void spanheap_cache_teardown(void)
 	cpuhp_remove_multi_state(cpuhp_state);
 }
 
-/* Magazines of at most kb KiB, slots of at most four times that; 0: no caches */
+static void free_caches(struct spanheap *h)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		kvfree(per_cpu_ptr(h->cache, cpu)->magazines);
+	spanheap_depot_destroy(h);
+	free_percpu(h->cache);
+	h->cache = NULL;
+}
+
+static bool init_cpu(struct spanheap *h, int cpu)
+{
+	struct span_cache *c = per_cpu_ptr(h->cache, cpu);
+	void *mem = spanheap_mags_alloc(h, 2, cpu_to_node(cpu));
+	u32 nr;
+
+	c->cpu = cpu;
+	c->magazines = mem;
+	if (!mem)
+		return false;
+	for (nr = 1; nr <= CACHE_PAGES; nr++) {
+		struct cache_bin *bin = &c->bin[nr];
+
+		bin->size = spanheap_mag_size(h, nr);
+		bin->loaded = spanheap_mag_next(&mem, bin->size);
+		bin->other = spanheap_mag_next(&mem, bin->size);
+	}
+	prandom_seed_state(&c->prof_rnd, get_random_u64());
+	spanheap_prof_draw(h, c);
+	return true;
+}
+
+/*
+ * Magazines of up to four times kb KiB, and of as many spans as kb KiB have pages;
+ * slots for spans of up to four times kb KiB. 0: no caches
+ */
 int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 {
-	unsigned long pages = ((unsigned long)kb << 10) >> PAGE_SHIFT;
 	int err, cpu;
-	u32 nr;
 
 	if (!kb)
 		return 0;
 	init_llist_head(&h->drained);
-	for (nr = 1; nr <= CACHE_PAGES; nr++)
-		spin_lock_init(&h->depot[nr].lock);
+	h->cache_pages = ((unsigned long)kb << 10) >> PAGE_SHIFT;
+	h->cache_bytes = num_possible_cpus() * sizeof(*h->cache);
 	h->cache = alloc_percpu(struct span_cache);
 	if (!h->cache)
 		return -ENOMEM;
-	for_each_possible_cpu(cpu) {
-		struct span_cache *c = per_cpu_ptr(h->cache, cpu);
-
-		c->cpu = cpu;
-		for (nr = 1; nr <= CACHE_PAGES; nr++)
-			c->bin[nr].size = clamp_t(unsigned long, pages / nr, 1, MAG_MAX);
-		prandom_seed_state(&c->prof_rnd, get_random_u64());
-		spanheap_prof_draw(h, c);
-	}
-	err = cpuhp_state_add_instance_nocalls(cpuhp_state, &h->cpuhp);
+	err = spanheap_depot_create(h);
+	for_each_possible_cpu(cpu)
+		if (!err && !init_cpu(h, cpu))
+			err = -ENOMEM;
+	if (!err)
+		err = cpuhp_state_add_instance_nocalls(cpuhp_state, &h->cpuhp);
 	if (err) {
-		free_percpu(h->cache);
-		h->cache = NULL;
+		free_caches(h);
 		return err;
 	}
-	h->cache_max = clamp_t(unsigned long, 4 * pages, CACHE_PAGES, SLOT_PAGES);
+	h->cache_max = clamp_t(unsigned long, 4 * h->cache_pages, CACHE_PAGES, SLOT_PAGES);
 	return 0;
 }
 
@@ -732,8 +736,7 @@ void spanheap_cache_exit(struct spanheap *h)
 		drain_visit(&v, per_cpu_ptr(h->cache, cpu), cpu);
 	spanheap_cache_drain(h);
 	h->cache_max = 0;
-	free_percpu(h->cache);
-	h->cache = NULL;
+	free_caches(h);
 }
 
 /* ---- the way in and out ---- */
@@ -783,32 +786,17 @@ static struct span *take_backed(struct spanheap *h, struct spanheap_client *clie
 	return ERR_PTR(-ENOMEM);
 }
 
-void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
-			  size_t nr_pages, unsigned int align_shift,
-			  size_t obj_size, gfp_t gfp, unsigned long caller)
+/* What no cache serves */
+static noinline void *
+spanheap_alloc_slow(struct spanheap *h, struct spanheap_client *client, size_t nr_pages,
+		    unsigned int align_shift, size_t obj_size, gfp_t gfp, unsigned long caller)
 {
-	u64 sample = 0;
 	size_t align = 1;
 	struct span *s;
+	u64 sample = 0;
 	void *addr;
 	int err;
 
-	if (!client)
-		client = h->anon;
-	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->sweep) {
-		s = cache_get(h, client, nr_pages, obj_size, gfp, &sample);
-		if (!IS_ERR_OR_NULL(s)) {
-			addr = page_addr(h, s->start);
-			if (s->needzero && wants_zero(s, client, gfp))
-				spanheap_clear(h, s->start, nr_pages,
-					       gfpflags_allow_blocking(gfp));
-			compat_kasan_use(addr, nr_pages, true);
-			spanheap_publish(s, client, obj_size, caller, SPAN_INUSE);
-			goto out;
-		}
-		if (s)
-			return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
-	}
 	if (align_shift > PAGE_SHIFT)
 		align = align_shift < BITS_PER_LONG ? 1UL << (align_shift - PAGE_SHIFT) :
 						      ULONG_MAX;
@@ -818,15 +806,30 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 	s = take_backed(h, client, nr_pages, align, obj_size, gfp);
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
-	addr = page_addr(h, s->start);
+	addr = span_addr(h, s);
 	spanheap_hand_out(h, s, obj_size, caller);
 	if (static_branch_likely(&spanheap_prof_key))
 		sample = prof_due_slow(h, nr_pages);
-out:
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
-	if (static_branch_likely(&spanheap_prof_key) && unlikely(sample))
+	if (unlikely(sample))
 		spanheap_prof_sample(h, addr, nr_pages, sample, gfp, caller);
 	return addr;
+}
+
+void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, unsigned int align_shift,
+			  size_t obj_size, gfp_t gfp, unsigned long caller)
+{
+	void *addr;
+
+	if (!client)
+		client = h->anon;
+	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->sweep) {
+		addr = cache_get(h, client, nr_pages, obj_size, gfp, caller);
+		if (likely(addr))
+			return addr;
+	}
+	return spanheap_alloc_slow(h, client, nr_pages, align_shift, obj_size, gfp, caller);
 }
 
 void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long caller)

@@ -13,8 +13,9 @@
  *				free lists, LRU, the heap's counters
  *	special_lock[]		(spinlocks, irqsave) specials of the spans that
  *				hash to it; nothing is taken inside
- *	cache_depot.lock	(spinlock, irqsave) full magazines of one size;
- *				innermost, never with the heap lock
+ *	cache_depot.lock, cache_shelf.lock (raw spinlocks, irqsave) what travels
+ *				between CPUs; innermost, never with the heap lock.
+ *				Raw, as they are taken with preemption off
  *	spanheap_prof.lock	(spinlock, irqsave) adding a bucket of the profile;
  *				innermost, never with the heap lock
  *
@@ -69,9 +70,12 @@
 #define HOLD_SPANS	16u			/* moved per hold of the heap lock */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span in a magazine */
-#define DEPOT_MAGS	32u			/* full magazines kept of a size */
+#define MAG_MAX		256u			/* spans in a magazine, at most */
+#define MAG_AHEAD	4u			/* spans looked ahead in it */
+#define DEPOT_MAGS	16u			/* a node's magazines for each length */
 #define SLOT_PAGES	256u			/* longest span in a slot */
 #define CACHE_SLOTS	4u			/* longer spans that a CPU keeps */
+#define SHELF_PAGES	4096u			/* ... and a node, of each length */
 #define SPECIAL_LOCKS	64u
 
 /* Where a record is in its life. Only the owner of TAKEN and RELEASING spans
@@ -123,7 +127,8 @@ struct span {
 	union {
 		struct list_head list;	/* FREE, small; spare; busy list */
 		struct rb_node node;	/* FREE, large */
-		struct llist_node cached;	/* CACHED */
+		struct llist_node cached;	/* CACHED, on its way out of a cache */
+		struct span *ahead;	/* INUSE: may be freed soon after; only prefetched */
 	};
 	struct list_head lru;		/* FREE with backed pages, oldest first */
 	struct rb_root specials;	/* special lock; empty unless in use */
@@ -176,14 +181,15 @@ struct spanheap_client {
 	struct mutex collect_lock;	/* one collection at a time */
 	struct mutex cycle_lock;	/* one beginning of a cycle at a time */
 
+	u64 limit_pages;		/* 0: none; written under the heap lock */
+	struct client_counts __percpu *counts;
+
 	/*
 	 * In use: pages plus every CPU's share. With a limit the shares are 0
-	 * and pages is exact.
+	 * and pages is exact. Not in a line that each operation reads.
 	 */
-	u64 limit_pages;		/* 0: none; written under the heap lock */
-	atomic64_t pages;
+	atomic64_t pages ____cacheline_aligned_in_smp;
 	atomic64_t peak_pages;
-	struct client_counts __percpu *counts;
 
 	/* heap lock */
 	unsigned long last_cycle;	/* begun or asked for; heap clock ticks */
@@ -230,12 +236,19 @@ struct callback {
 	bool sweep;			/* else collect, or a finalizer */
 };
 
-/* Free spans of one size, last in first out: a magazine in use, and a full one */
+/* Free spans of one length, last in first out. Who has it knows how many. */
+struct magazine {
+	struct magazine *next;		/* in a depot */
+	struct span *span[];
+};
+
+/* A CPU's magazines of one length: one in use, and one that is full or empty */
 struct cache_bin {
-	struct llist_node *loaded;
-	struct llist_node *full;
-	u32 nr;				/* in loaded */
-	u32 size;			/* of a full magazine; constant */
+	struct magazine *loaded;
+	struct magazine *other;
+	u32 nr;				/* spans in loaded */
+	u32 size;			/* spans that fill one; constant */
+	bool other_full;
 };
 
 /* One CPU's cache and counters: only that CPU, with preemption off and busy set */
@@ -257,13 +270,28 @@ struct span_cache {
 	struct span *slot[CACHE_SLOTS];	/* longer ones; NULL: empty */
 	u32 slot_nr[CACHE_SLOTS];	/* their pages, so that a search touches no span */
 	u32 next_slot;			/* emptied next when all are full */
+	void *magazines;		/* their memory; constant */
 };
 
-/* Full magazines of one size on their way between CPUs */
+/* Magazines of one length that no CPU has; one is left there for each taken */
 struct cache_depot {
-	spinlock_t lock;		/* all of it */
+	raw_spinlock_t lock;
+	struct magazine *full;
+	struct magazine *empty;
+};
+
+/* Spans of one length that had no slot */
+struct cache_shelf {
+	raw_spinlock_t lock;
 	u32 nr;
-	struct llist_node *mag[DEPOT_MAGS];
+	struct llist_node *first;
+};
+
+/* What the CPUs of a node share */
+struct cache_node {
+	struct cache_depot depot[CACHE_PAGES + 1];
+	struct cache_shelf shelf[SLOT_PAGES + 1];
+	void *magazines;		/* their memory */
 };
 
 struct spanheap;
@@ -318,7 +346,9 @@ struct spanheap {
 	struct mutex release_lock;	/* release_pages */
 
 	struct llist_head drained;	/* taken out of caches, not yet put */
-	struct cache_depot depot[CACHE_PAGES + 1];
+	struct cache_node **cache_node;	/* [nr_node_ids]; constant; NULL: no such node */
+	unsigned long cache_pages;	/* constant; the cache_kb parameter */
+	size_t cache_bytes;		/* constant; of caches and nodes */
 
 	spinlock_t lock;		/* the heap lock: all below; map, used, slow_only */
 	u32 *cover;			/* [nr_leaves] start of the in-use span over
@@ -489,6 +519,18 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages);
 void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum);
 int spanheap_client_init(struct spanheap_client *c);
 void spanheap_client_exit(struct spanheap_client *c);
+
+/* spanheap_depot.c */
+int spanheap_depot_create(struct spanheap *h);
+void spanheap_depot_destroy(struct spanheap *h);
+u32 spanheap_mag_size(struct spanheap *h, u32 nr);
+void *spanheap_mags_alloc(struct spanheap *h, u32 n, int nid);
+struct magazine *spanheap_mag_next(void **mem, u32 size);
+struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n);
+bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool full);
+struct span *spanheap_shelf_take(struct spanheap *h, u32 nr);
+bool spanheap_shelf_put(struct spanheap *h, struct span *s);
+void spanheap_depot_drain(struct spanheap *h);
 
 /* spanheap_span.c */
 int spanheap_span_cache_create(void);

@@ -45,7 +45,7 @@ MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (defa
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
 module_param_named(cache_kb, spanheap_cache_kb, uint, 0444);
-MODULE_PARM_DESC(cache_kb, "KiB of idle spans of one size that move between CPUs at once; a quarter of the longest cached span (default 256, 0: no per-CPU caches)");
+MODULE_PARM_DESC(cache_kb, "per-CPU caches: a quarter of the longest cached span, in KiB, and spans of so many pages in all make a magazine (default 256, 0: no per-CPU caches)");
 module_param_named(trace, spanheap_trace, bool, 0644);
 MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
 
@@ -271,7 +271,7 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * memory; -22, nonsense was asked for.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
- * cache has a span, and the lock of the cache's depot (irqsave). With a @gfp that may
+ * cache has a span, and the lock of a depot or shelf (irqsave). With a @gfp that may
  * block it may empty the caches of all CPUs and give idle pages back, with one flush
  * of all TLBs, before the heap grows. With a @gfp as GFP_KERNEL, runs sweep callbacks
  * of any client: see &struct spanheap_client_ops.
@@ -332,7 +332,7 @@ EXPORT_SYMBOL_GPL(spanheap_alloc_objects);
  * reported once per call site and left as it is.
  *
  * Context: Any but NMI. Takes the heap lock (irqsave) unless the CPU's cache takes
- * the span, and the lock of the cache's depot (irqsave). Never allocates for the
+ * the span, and the lock of a depot or shelf (irqsave). Never allocates for the
  * free itself, never sleeps, never fails.
  */
 void spanheap_free(const void *addr)

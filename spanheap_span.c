@@ -885,6 +885,7 @@ void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 	__map_cover(h, s);
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
 	if (likely(!s->client->sweep)) {
+		s->ahead = s;
 		spanheap_publish(s, s->client, obj_size, caller, SPAN_INUSE);
 		return;
 	}
@@ -1296,7 +1297,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 			BATCH_PAGES * sizeof(*h->release_pages) +
 			spanheap_special_meta(h) +
 			spanheap_prof_bytes(h) +
-			(h->cache ? num_possible_cpus() * sizeof(*h->cache) : 0),
+			h->cache_bytes,
 		.failed_allocs = h->failed_allocs,
 		.invalid_frees = h->invalid_frees,
 		.grows = h->grows,

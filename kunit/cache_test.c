@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The per-CPU caches: what is kept where, what is counted, and how it comes out
- * again. Cases run on one CPU; magazines of the suite's heap hold 256 KiB.
+ * again. Cases run on one CPU; cache_kb of the suite's heap is 256.
  */
 #include <linux/jump_label.h>
 #include <linux/mm.h>
@@ -19,6 +19,22 @@ static u64 cached_pages(struct spanheap *h)
 static u32 mag_size(struct spanheap *h, u32 nr)
 {
 	return raw_cpu_ptr(h->cache)->bin[nr].size;
+}
+
+/* Full magazines in the depot */
+static u32 depot_full(struct spanheap *h, u32 nr)
+{
+	struct magazine *m = h->cache_node[numa_node_id()]->depot[nr].full;
+	u32 n = 0;
+
+	for (; m; m = m->next)
+		n++;
+	return n;
+}
+
+static u32 shelf_nr(struct spanheap *h, u32 nr)
+{
+	return h->cache_node[numa_node_id()]->shelf[nr].nr;
 }
 
 /* M35: a hit is the span freed last; it takes no lock and counts on its CPU */
@@ -71,18 +87,54 @@ static void longer_spans_have_slots(struct kunit *test)
 		release(h, p[i]);
 		check(test, h);
 	}
-	KUNIT_EXPECT_EQ(test, h->uncached_pages, 0);
+	for (i = 0; i < CACHE_SLOTS; i++)
+		KUNIT_EXPECT_EQ(test, shelf_nr(h, nr[i]), 0u);
 	release(h, p[CACHE_SLOTS]);	/* the first one makes room */
-	KUNIT_EXPECT_EQ(test, cached_pages(h), kept - nr[0] + nr[CACHE_SLOTS]);
-	KUNIT_EXPECT_EQ(test, h->uncached_pages, nr[0]);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), kept + nr[CACHE_SLOTS]);
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, nr[0]), 1u);
+	check(test, h);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr[CACHE_SLOTS]), p[CACHE_SLOTS]);
-	KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr[0]), p[0]);
-	KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow + 1);
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, nr[0]), 0u);
+	KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow);
+	release(h, p[0]);
+	release(h, p[CACHE_SLOTS]);
 	check(test, h);
 	spanheap_cache_drain(h);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, nr[0]) + shelf_nr(h, nr[1]), 0u);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
 	check(test, h);
+}
+
+/* A shelf has room for so many pages of a length; what is beyond goes to the heap */
+static void full_shelf_overflows_to_the_heap(struct kunit *test)
+{
+	u32 kept = CACHE_SLOTS + SHELF_PAGES / 100, i;
+	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
+	static void *p[CACHE_SLOTS + SHELF_PAGES / 100 + 3];
+	u64 slow;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = alloc(h, 100);
+		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		release(h, p[i]);
+		KUNIT_EXPECT_EQ(test, cached_pages(h), 100 * min(i + 1, kept));
+		check(test, h);
+	}
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, 100), SHELF_PAGES / 100);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	slow = h->allocs;
+	for (i = 0; i < kept; i++)
+		KUNIT_EXPECT_NOT_NULL(test, alloc(h, 100));
+	KUNIT_EXPECT_EQ(test, h->allocs, slow);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 100));
+	KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+	check(test, h);
+	test_heap_end(h);
 }
 
 /* M34: cached spans are idle, have memory, and are in no look-up */
@@ -114,20 +166,20 @@ static void cached_spans_are_idle(struct kunit *test)
 static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 16);
-	u32 kept = (2 + DEPOT_MAGS) * 2, i;	/* spans of 2 pages, 2 a magazine */
+	u32 kept = (2 + DEPOT_MAGS) * 4, i;	/* spans of 2 pages, 4 a magazine */
 	static void *p[200];
 	u64 slow;
 
-	KUNIT_EXPECT_EQ(test, mag_size(h, 2), 2u);
+	KUNIT_EXPECT_EQ(test, mag_size(h, 2), 4u);
 	for (i = 0; i < 200; i++)
 		p[i] = alloc(h, 2);
 	for (i = 0; i < 200; i++) {
 		release(h, p[i]);
 		check(test, h);
-		if (i < 4)
-			KUNIT_EXPECT_EQ(test, h->depot[2].nr, 0u);
+		if (i < 8)
+			KUNIT_EXPECT_EQ(test, depot_full(h, 2), 0u);
 	}
-	KUNIT_EXPECT_EQ(test, h->depot[2].nr, DEPOT_MAGS);
+	KUNIT_EXPECT_EQ(test, depot_full(h, 2), DEPOT_MAGS);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 2 * kept);
 	KUNIT_EXPECT_EQ(test, h->uncached_pages, 2 * (200 - kept));
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
@@ -149,7 +201,7 @@ static void edge_of_a_magazine_stays_on_the_cpu(struct kunit *test)
 	u32 mag = mag_size(h, 4), i, deep;
 	static void *p[100];
 
-	KUNIT_ASSERT_EQ(test, mag, 16u);
+	KUNIT_ASSERT_EQ(test, mag, 64u);
 	for (i = 0; i < mag + 1; i++)
 		p[i] = alloc(h, 4);
 	for (i = 0; i < mag; i++)
@@ -160,7 +212,7 @@ static void edge_of_a_magazine_stays_on_the_cpu(struct kunit *test)
 		release(h, p[0]);
 		release(h, p[1]);
 		p[mag] = alloc(h, 4);
-		KUNIT_EXPECT_EQ(test, h->depot[4].nr, 0u);
+		KUNIT_EXPECT_EQ(test, depot_full(h, 4), 0u);
 	}
 	check(test, h);
 }
@@ -345,8 +397,8 @@ static void full_arena_takes_back_what_is_cached(struct kunit *test)
 static void any_size_of_magazine_works(struct kunit *test)
 {
 	static const struct { unsigned int kb; u32 one, sixteen, max; } size[] = {
-		{ 1, 1, 1, 16 }, { 4, 1, 1, 16 }, { 63, 15, 1, 60 }, { 64, 16, 1, 64 },
-		{ 256, 64, 4, 256 }, { 1 << 20, 256, 256, 256 }, { UINT_MAX, 256, 256, 256 },
+		{ 1, 1, 1, 16 }, { 4, 1, 1, 16 }, { 63, 15, 3, 60 }, { 64, 16, 4, 64 },
+		{ 256, 64, 16, 256 }, { 1 << 20, 256, 256, 256 }, { UINT_MAX, 256, 256, 256 },
 	};
 	struct rnd_state rnd;
 	struct spanheap *h;
@@ -381,6 +433,7 @@ static void any_size_of_magazine_works(struct kunit *test)
 static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(freed_span_is_handed_out_again),
 	KUNIT_CASE(longer_spans_have_slots),
+	KUNIT_CASE(full_shelf_overflows_to_the_heap),
 	KUNIT_CASE(cached_spans_are_idle),
 	KUNIT_CASE(magazines_overflow_to_depot_and_heap),
 	KUNIT_CASE(edge_of_a_magazine_stays_on_the_cpu),

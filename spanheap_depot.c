@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What travels between the caches of CPUs: full magazines of spans of 1 to 16 pages,
+ * and longer spans one by one.
+ *
+ * Each node has a depot and a shelf for each length, with a lock of its own that is
+ * held for some loads and stores, so no CPU waits for one that uses other lengths, or
+ * for a far one unless its own node has nothing. A magazine is exchanged for
+ * another one, so that freeing allocates none; there are as many as were made at first.
+ */
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+
+#include "spanheap_internal.h"
+
+/* ---- magazines ---- */
+
+/* How many spans of nr pages fill a magazine */
+u32 spanheap_mag_size(struct spanheap *h, u32 nr)
+{
+	return clamp(4 * h->cache_pages / nr, 1UL,
+		     clamp_t(unsigned long, h->cache_pages, 1, MAG_MAX));
+}
+
+static size_t mag_bytes(u32 size)
+{
+	return struct_size((struct magazine *)NULL, span, size);
+}
+
+/* Memory for n magazines of each length, for spanheap_mag_next() */
+void *spanheap_mags_alloc(struct spanheap *h, u32 n, int nid)
+{
+	size_t bytes = 0;
+	u32 nr;
+
+	for (nr = 1; nr <= CACHE_PAGES; nr++)
+		bytes += n * mag_bytes(spanheap_mag_size(h, nr));
+	h->cache_bytes += bytes;
+	return kvzalloc_node(bytes, GFP_KERNEL, nid);
+}
+
+/* An empty magazine out of that memory */
+struct magazine *spanheap_mag_next(void **mem, u32 size)
+{
+	struct magazine *m = *mem;
+
+	*mem += mag_bytes(size);
+	return m;
+}
+
+/* Empties m, which has n spans; returns the list of them, first to last */
+struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
+{
+	struct llist_node *first = NULL;
+
+	while (n) {
+		struct span *s = m->span[--n];
+
+		s->cached.next = first;
+		first = &s->cached;
+	}
+	return first;
+}
+
+static bool swap_at(struct cache_depot *d, struct magazine **m, bool full)
+{
+	struct magazine **from = full ? &d->empty : &d->full;
+	struct magazine **to = full ? &d->full : &d->empty;
+	struct magazine *got;
+	unsigned long flags;
+
+	if (!READ_ONCE(*from))
+		return false;
+	raw_spin_lock_irqsave(&d->lock, flags);
+	got = *from;
+	if (got) {
+		WRITE_ONCE(*from, got->next);
+		(*m)->next = *to;
+		WRITE_ONCE(*to, *m);
+		*m = got;
+	}
+	raw_spin_unlock_irqrestore(&d->lock, flags);
+	return got;
+}
+
+/*
+ * An empty magazine for the full one, or a full one for the empty one, from the next
+ * depot that has one. False: there is none. Preemption is off.
+ */
+bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool full)
+{
+	int here = numa_node_id(), nid;
+
+	if (swap_at(&h->cache_node[here]->depot[nr], m, full))
+		return true;
+	if (full)
+		return false;
+	for_each_node(nid)
+		if (nid != here && swap_at(&h->cache_node[nid]->depot[nr], m, full))
+			return true;
+	return false;
+}
+
+/* ---- longer spans ---- */
+
+static struct span *take_at(struct cache_shelf *shelf)
+{
+	struct llist_node *n;
+	unsigned long flags;
+
+	if (!READ_ONCE(shelf->first))
+		return NULL;
+	raw_spin_lock_irqsave(&shelf->lock, flags);
+	n = shelf->first;
+	if (n) {
+		WRITE_ONCE(shelf->first, n->next);
+		shelf->nr--;
+	}
+	raw_spin_unlock_irqrestore(&shelf->lock, flags);
+	return n ? llist_entry(n, struct span, cached) : NULL;
+}
+
+/* A span of nr pages, from the next shelf that has one; preemption is off */
+struct span *spanheap_shelf_take(struct spanheap *h, u32 nr)
+{
+	int here = numa_node_id(), nid;
+	struct span *s = take_at(&h->cache_node[here]->shelf[nr]);
+
+	for_each_node(nid) {
+		if (s)
+			break;
+		if (nid != here)
+			s = take_at(&h->cache_node[nid]->shelf[nr]);
+	}
+	return s;
+}
+
+/* False: the shelf is full. Preemption is off. */
+bool spanheap_shelf_put(struct spanheap *h, struct span *s)
+{
+	struct cache_shelf *shelf = &h->cache_node[numa_node_id()]->shelf[s->nr_pages];
+	unsigned long flags;
+	bool room;
+
+	raw_spin_lock_irqsave(&shelf->lock, flags);
+	room = shelf->nr < SHELF_PAGES / s->nr_pages;
+	if (room) {
+		s->cached.next = shelf->first;
+		WRITE_ONCE(shelf->first, &s->cached);
+		shelf->nr++;
+	}
+	raw_spin_unlock_irqrestore(&shelf->lock, flags);
+	return room;
+}
+
+/* ---- emptying ---- */
+
+static void drain_depot(struct spanheap *h, struct cache_depot *d, u32 size)
+{
+	struct magazine *m, *next;
+	struct llist_node *spans;
+
+	raw_spin_lock_irq(&d->lock);
+	m = d->full;
+	WRITE_ONCE(d->full, NULL);
+	raw_spin_unlock_irq(&d->lock);
+	for (; m; m = next) {
+		next = m->next;
+		spans = spanheap_mag_chain(m, size);
+		raw_spin_lock_irq(&d->lock);
+		m->next = d->empty;
+		WRITE_ONCE(d->empty, m);
+		raw_spin_unlock_irq(&d->lock);
+		spanheap_put_cached(h, spans);
+	}
+}
+
+static void drain_shelf(struct spanheap *h, struct cache_shelf *shelf)
+{
+	struct llist_node *first;
+
+	raw_spin_lock_irq(&shelf->lock);
+	first = shelf->first;
+	WRITE_ONCE(shelf->first, NULL);
+	shelf->nr = 0;
+	raw_spin_unlock_irq(&shelf->lock);
+	spanheap_put_cached(h, first);
+}
+
+/* What is on no CPU goes into the page heap. Process context, interrupts on. */
+void spanheap_depot_drain(struct spanheap *h)
+{
+	int nid;
+	u32 nr;
+
+	for_each_node(nid) {
+		for (nr = 1; nr <= CACHE_PAGES; nr++)
+			drain_depot(h, &h->cache_node[nid]->depot[nr], spanheap_mag_size(h, nr));
+		for (; nr <= SLOT_PAGES; nr++)
+			if (READ_ONCE(h->cache_node[nid]->shelf[nr].first))
+				drain_shelf(h, &h->cache_node[nid]->shelf[nr]);
+	}
+}
+
+/* ---- life ---- */
+
+static struct cache_node *new_node(struct spanheap *h, int nid)
+{
+	struct cache_node *node = kvzalloc_node(sizeof(*node), GFP_KERNEL, nid);
+	void *mem;
+	u32 nr, i;
+
+	if (!node)
+		return NULL;
+	node->magazines = spanheap_mags_alloc(h, DEPOT_MAGS, nid);
+	if (!node->magazines) {
+		kvfree(node);
+		return NULL;
+	}
+	h->cache_bytes += sizeof(*node);
+	mem = node->magazines;
+	for (nr = 1; nr <= CACHE_PAGES; nr++) {
+		struct cache_depot *d = &node->depot[nr];
+
+		raw_spin_lock_init(&d->lock);
+		for (i = 0; i < DEPOT_MAGS; i++) {
+			struct magazine *m = spanheap_mag_next(&mem, spanheap_mag_size(h, nr));
+
+			m->next = d->empty;
+			d->empty = m;
+		}
+	}
+	for (; nr <= SLOT_PAGES; nr++)
+		raw_spin_lock_init(&node->shelf[nr].lock);
+	return node;
+}
+
+int spanheap_depot_create(struct spanheap *h)
+{
+	int nid;
+
+	h->cache_node = kcalloc(nr_node_ids, sizeof(*h->cache_node), GFP_KERNEL);
+	if (!h->cache_node)
+		return -ENOMEM;
+	for_each_node(nid) {
+		h->cache_node[nid] = new_node(h, nid);
+		if (!h->cache_node[nid])
+			return -ENOMEM;	/* the caller destroys what is there */
+	}
+	return 0;
+}
+
+/* By now drained; nobody is inside */
+void spanheap_depot_destroy(struct spanheap *h)
+{
+	int nid;
+
+	if (!h->cache_node)
+		return;
+	for_each_node(nid) {
+		if (h->cache_node[nid])
+			kvfree(h->cache_node[nid]->magazines);
+		kvfree(h->cache_node[nid]);
+	}
+	kfree(h->cache_node);
+	h->cache_node = NULL;
+}
