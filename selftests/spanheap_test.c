@@ -29,7 +29,7 @@ module_param(seconds, uint, 0444);
 MODULE_PARM_DESC(seconds, "how long the stress case runs");
 static unsigned int pages = 1024;
 module_param(pages, uint, 0444);
-MODULE_PARM_DESC(pages, "what the idle case leaves behind");
+MODULE_PARM_DESC(pages, "what the idle case leaves behind; length of spans that travel");
 
 static struct spanheap_client *client;
 
@@ -713,6 +713,54 @@ static int test_fill(void)
 	return err;
 }
 
+/*
+ * Spans that are freed on the last CPU, too many for its own cache, are had on the
+ * first one from there. The length of them is "pages".
+ */
+#define TRAVEL		8	/* a depot or a shelf has at least so many */
+
+static void *travellers[1024];
+
+static int alloc_here(void *data)
+{
+	int i, n = (long)data;
+
+	for (i = 0; i < n; i++) {
+		travellers[i] = spanheap_alloc(client, pages, GFP_KERNEL);
+		EXPECT(travellers[i]);
+	}
+	return 0;
+}
+
+static int free_here(void *data)
+{
+	int n = (long)data;
+
+	while (n--)
+		spanheap_free(travellers[n]);
+	return 0;
+}
+
+static int test_travel(void)
+{
+	int first = cpumask_first(cpu_online_mask), last = cpumask_last(cpu_online_mask);
+	long n = min_t(long, ARRAY_SIZE(travellers), 9600 / pages);
+	struct spanheap_stats st;
+	u64 taken;
+
+	spanheap_release_memory();
+	EXPECT(!smp_call_on_cpu(first, alloc_here, (void *)n, false));
+	EXPECT(!smp_call_on_cpu(last, free_here, (void *)n, false));
+	st = stats();
+	EXPECT(!smp_call_on_cpu(first, alloc_here, (void *)TRAVEL, false));
+	taken = st.cached_bytes - stats().cached_bytes;
+	EXPECT(!smp_call_on_cpu(last, free_here, (void *)TRAVEL, false));
+	EXPECT(taken == TRAVEL * pages * PAGE_SIZE);
+	pr_info("CPU %d of node %d to CPU %d of node %d\n", last, cpu_to_node(last), first,
+		cpu_to_node(first));
+	return 0;
+}
+
 /* Spans allocated on every CPU, freed when the module goes */
 #define KEEP	200
 
@@ -893,7 +941,7 @@ static const struct test_case cases[] = {
 	{ "initalloc", test_initalloc }, { "scatter", test_scatter },
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
 	{ "exhaust", test_exhaust }, { "fill", test_fill },
-	{ "keep", test_keep }, { "afterfree", test_afterfree },
+	{ "travel", test_travel }, { "keep", test_keep }, { "afterfree", test_afterfree },
 	{}
 };
 
