@@ -67,7 +67,8 @@
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 #define BATCH_PAGES	4096u			/* released per TLB flush */
-#define HOLD_SPANS	16u			/* moved per hold of the heap lock */
+#define HOLD_SPANS	64u			/* moved per hold of the heap lock, at most */
+#define HOLD_WANTED	4u			/* ... and while others wait for it */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span in a magazine */
 #define MAG_MAX		256u			/* spans in a magazine, at most */
@@ -443,6 +444,12 @@ static inline struct span *spanheap_span_at(const struct spanheap *h, const void
 		return NULL;
 	leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
 	return leaf ? READ_ONCE(leaf->span[idx & LEAF_MASK]) : NULL;
+}
+
+/* n spans were moved in this hold of the heap lock: let others have it */
+static inline bool held_enough(struct spanheap *h, u32 n)
+{
+	return n >= HOLD_SPANS || (n >= HOLD_WANTED && spin_is_contended(&h->lock));
 }
 
 static inline enum span_state span_state(const struct span *s)

@@ -47,7 +47,7 @@ static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
 	struct span *s;
 
 	spin_lock_irqsave(&h->lock, flags);
-	for (nr_spans = 0; n < want && nr_spans < HOLD_SPANS; nr_spans++) {
+	for (nr_spans = 0; n < want && !held_enough(h, nr_spans); nr_spans++) {
 		s = list_first_entry_or_null(&h->lru, struct span, lru);
 		if (!s || time_after(s->stamp, before))
 			break;
@@ -92,7 +92,7 @@ static u32 put_some(struct spanheap *h, struct list_head *batch)
 	u32 n, released;
 
 	spin_lock_irqsave(&h->lock, flags);
-	for (n = 0; n < HOLD_SPANS && !list_empty(batch); n++) {
+	for (n = 0; !list_empty(batch) && !held_enough(h, n); n++) {
 		s = list_first_entry(batch, struct span, lru);
 		list_del_init(&s->lru);
 		released = s->nr_pages - s->nr_released;
@@ -131,8 +131,7 @@ static void unback_batch(struct spanheap *h, struct list_head *batch)
 		hi = max(hi, end);
 	}
 	h->ops->flush(h, lo, hi);
-	while (n)
-		__free_page(h->release_pages[--n]);
+	release_pages(h->release_pages, n);
 }
 
 static u32 release_batch(struct spanheap *h, unsigned long before, u32 want)

@@ -1074,7 +1074,7 @@ void spanheap_put_cached(struct spanheap *h, struct llist_node *first)
 
 	while (first) {
 		spin_lock_irqsave(&h->lock, flags);
-		for (n = 0; first && n < HOLD_SPANS; n++) {
+		for (n = 0; first && !held_enough(h, n); n++) {
 			s = llist_entry(first, struct span, cached);
 			first = first->next;
 			h->out_pages -= s->nr_pages;
