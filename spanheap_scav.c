@@ -192,12 +192,12 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 
 /*
  * How many idle pages to give back when the heap is about to take more from the
- * system than it ever had since the last pass: none while at most 1/7 of what is in
+ * system than it ever had since the last pass: none while at most 1/32 of what is in
  * use is idle, else down to half of that, so that the next growth need not do it again.
  */
 static u64 excess(u64 inuse, u64 idle)
 {
-	u64 keep = max_t(u64, inuse / 7, GROW_UNIT);
+	u64 keep = max_t(u64, inuse / 32, GROW_UNIT);
 
 	return idle > keep ? idle - keep / 2 : 0;
 }
