@@ -31,7 +31,7 @@
 
 #define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
 			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
-#define FOLD_PAGES	32LL	/* a CPU's share of a client's pages, at most, or two spans */
+#define FOLD_PAGES	128LL	/* a CPU's share of a client's pages, at most, or two spans */
 
 unsigned int spanheap_cache_kb = 256;
 

@@ -7,6 +7,11 @@
  * held for some loads and stores, so no CPU waits for one that uses other lengths, or
  * for a far one unless its own node has nothing. A magazine is exchanged for
  * another one, so that freeing allocates none; there are as many as were made at first.
+ *
+ * A CPU comes here in its section, with preemption off and its cache marked busy, so
+ * an interrupt in between does not: the locks need no interrupts disabled. But it may be
+ * long, and a guest's CPU may be taken away. So nobody waits for ever: who has tried
+ * for a while does without, and goes to the page heap.
  */
 #include <linux/mm.h>
 #include <linux/nodemask.h>
@@ -15,6 +20,8 @@
 #include <linux/topology.h>
 
 #include "spanheap_internal.h"
+
+#define LOCK_TRIES	200u
 
 /* ---- magazines ---- */
 
@@ -65,16 +72,25 @@ struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
 	return first;
 }
 
+/* Another try for a lock, or is that enough? */
+static bool give_up(u32 *tries)
+{
+	cpu_relax();
+	return ++*tries == LOCK_TRIES;
+}
+
 static bool swap_at(struct cache_depot *d, struct magazine **m, bool full)
 {
 	struct magazine **from = full ? &d->empty : &d->full;
 	struct magazine **to = full ? &d->full : &d->empty;
 	struct magazine *got;
-	unsigned long flags;
+	u32 tries = 0;
 
 	if (!READ_ONCE(*from))
 		return false;
-	raw_spin_lock_irqsave(&d->lock, flags);
+	while (!raw_spin_trylock(&d->lock))
+		if (give_up(&tries))
+			return false;
 	got = *from;
 	if (got) {
 		WRITE_ONCE(*from, got->next);
@@ -82,13 +98,13 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full)
 		WRITE_ONCE(*to, *m);
 		*m = got;
 	}
-	raw_spin_unlock_irqrestore(&d->lock, flags);
+	raw_spin_unlock(&d->lock);
 	return got;
 }
 
 /*
  * An empty magazine for the full one, or a full one for the empty one, from the next
- * depot that has one. False: there is none. Preemption is off.
+ * depot that has one. False: there is none. In the section.
  */
 bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool full)
 {
@@ -109,21 +125,23 @@ bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool f
 static struct span *take_at(struct cache_shelf *shelf)
 {
 	struct llist_node *n;
-	unsigned long flags;
+	u32 tries = 0;
 
 	if (!READ_ONCE(shelf->first))
 		return NULL;
-	raw_spin_lock_irqsave(&shelf->lock, flags);
+	while (!raw_spin_trylock(&shelf->lock))
+		if (give_up(&tries))
+			return NULL;
 	n = shelf->first;
 	if (n) {
 		WRITE_ONCE(shelf->first, n->next);
 		shelf->nr--;
 	}
-	raw_spin_unlock_irqrestore(&shelf->lock, flags);
+	raw_spin_unlock(&shelf->lock);
 	return n ? llist_entry(n, struct span, cached) : NULL;
 }
 
-/* A span of nr pages, from the next shelf that has one; preemption is off */
+/* A span of nr pages, from the next shelf that has one; in the section */
 struct span *spanheap_shelf_take(struct spanheap *h, u32 nr)
 {
 	int here = numa_node_id(), nid;
@@ -138,39 +156,56 @@ struct span *spanheap_shelf_take(struct spanheap *h, u32 nr)
 	return s;
 }
 
-/* False: the shelf is full. Preemption is off. */
+/* False: the shelf is full. In the section. */
 bool spanheap_shelf_put(struct spanheap *h, struct span *s)
 {
 	struct cache_shelf *shelf = &h->cache_node[numa_node_id()]->shelf[s->nr_pages];
-	unsigned long flags;
+	u32 tries = 0;
 	bool room;
 
-	raw_spin_lock_irqsave(&shelf->lock, flags);
+	while (!raw_spin_trylock(&shelf->lock))
+		if (give_up(&tries))
+			return false;
 	room = shelf->nr < SHELF_PAGES / s->nr_pages;
 	if (room) {
 		s->cached.next = shelf->first;
 		WRITE_ONCE(shelf->first, &s->cached);
 		shelf->nr++;
 	}
-	raw_spin_unlock_irqrestore(&shelf->lock, flags);
+	raw_spin_unlock(&shelf->lock);
 	return room;
 }
 
 /* ---- emptying ---- */
+
+/*
+ * Not in a section, so an interrupt here would come to the same lock. Who has it may be
+ * interrupted for long: waits with interrupts on.
+ */
+static void lock_irq(raw_spinlock_t *lock) __acquires(lock)
+{
+	for (;;) {
+		local_irq_disable();
+		if (raw_spin_trylock(lock))
+			return;
+		local_irq_enable();
+		cpu_relax();
+	}
+}
 
 static void drain_depot(struct spanheap *h, struct cache_depot *d, u32 size)
 {
 	struct magazine *m, *next;
 	struct llist_node *spans;
 
-	raw_spin_lock_irq(&d->lock);
+	lock_irq(&d->lock);
 	m = d->full;
 	WRITE_ONCE(d->full, NULL);
 	raw_spin_unlock_irq(&d->lock);
 	for (; m; m = next) {
 		next = m->next;
 		spans = spanheap_mag_chain(m, size);
-		raw_spin_lock_irq(&d->lock);
+		lock_irq(&d->lock);
 		m->next = d->empty;
 		WRITE_ONCE(d->empty, m);
 		raw_spin_unlock_irq(&d->lock);
@@ -182,7 +217,7 @@ static void drain_shelf(struct spanheap *h, struct cache_shelf *shelf)
 {
 	struct llist_node *first;
 
-	raw_spin_lock_irq(&shelf->lock);
+	lock_irq(&shelf->lock);
 	first = shelf->first;
 	WRITE_ONCE(shelf->first, NULL);
 	shelf->nr = 0;

@@ -13,7 +13,7 @@
  *				free lists, LRU, the heap's counters
  *	special_lock[]		(spinlocks, irqsave) specials of the spans that
  *				hash to it; nothing is taken inside
- *	cache_depot.lock, cache_shelf.lock (raw spinlocks, irqsave) what travels
+ *	cache_depot.lock, cache_shelf.lock (raw spinlocks, tried) what travels
  *				between CPUs; innermost, never with the heap lock.
  *				Raw, as they are taken with preemption off
  *	spanheap_prof.lock	(spinlock, irqsave) adding a bucket of the profile;

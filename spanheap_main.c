@@ -271,10 +271,10 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * memory; -22, nonsense was asked for.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
- * cache has a span, and the lock of a depot or shelf (irqsave). With a @gfp that may
- * block it may empty the caches of all CPUs and give idle pages back, with one flush
- * of all TLBs, before the heap grows. With a @gfp as GFP_KERNEL, runs sweep callbacks
- * of any client: see &struct spanheap_client_ops.
+ * caches have a span. With a @gfp that may block it may empty the caches of all CPUs
+ * and give idle pages back, with one flush of all TLBs, before the heap grows. With a
+ * @gfp as GFP_KERNEL, runs sweep callbacks of any client: see &struct
+ * spanheap_client_ops.
  * Return: the page-aligned address, or NULL.
  */
 void *spanheap_alloc(struct spanheap_client *client, size_t nr_pages, gfp_t gfp)
@@ -331,9 +331,8 @@ EXPORT_SYMBOL_GPL(spanheap_alloc_objects);
  * Anything else, and a span that has finalizers, is counted in invalid_frees,
  * reported once per call site and left as it is.
  *
- * Context: Any but NMI. Takes the heap lock (irqsave) unless the CPU's cache takes
- * the span, and the lock of a depot or shelf (irqsave). Never allocates for the
- * free itself, never sleeps, never fails.
+ * Context: Any but NMI. Takes the heap lock (irqsave) unless the caches take the span.
+ * Never allocates for the free itself, never sleeps, never fails.
  */
 void spanheap_free(const void *addr)
 {

@@ -27,6 +27,15 @@ static struct page **ram_pages;
 static void *ancestor;
 static struct spanheap *uncached;	/* a heap of its own, without caches */
 
+/* What every taking of a lock that interrupts take, too, has in it */
+static unsigned long *irqs_off(void)
+{
+	static unsigned long flags;
+
+	local_irq_save(flags);
+	return &flags;
+}
+
 /* n pairs of nr pages: ns they took, or 0 when an allocation failed */
 #define PAIRS(name, alloc, free)					\
 static u64 name##_pairs(u32 nr, u32 n)					\
@@ -56,6 +65,7 @@ PAIRS(best_fit, gen_pool_alloc(best_fit, nr << PAGE_SHIFT),
 PAIRS(vmalloc, vmalloc((unsigned long)nr << PAGE_SHIFT), vfree(p))
 PAIRS(kvmalloc, kvmalloc((size_t)nr << PAGE_SHIFT, GFP_KERNEL), kvfree(p))
 PAIRS(vm_map_ram, vm_map_ram(ram_pages, nr, NUMA_NO_NODE), vm_unmap_ram(p, nr))
+PAIRS(irqs, irqs_off(), local_irq_restore(*p))
 PAIRS(ancestor, bench_ancestor.alloc(ancestor, nr), bench_ancestor.free(ancestor, p, nr))
 
 /* Who is measured at which lengths (pages); 0 ends a list */
@@ -77,6 +87,7 @@ static const struct pair {
 	{ "kvmalloc", kvmalloc_pairs, { 1, 4, 16, 64, 256, 1024 } },
 	{ "vm_map_ram", vm_map_ram_pairs, { 1, 4, 16, 64, 256, 1024 } },
 	{ "ancestor", ancestor_pairs, { 1, 16, 256, 4096, 65536 } },
+	{ "interrupts off and on", irqs_pairs, { 1 } },
 };
 
 #define PAIR_RUNS	(ARRAY_SIZE(pairs) * LENGTHS)
