@@ -63,6 +63,10 @@
 #define LEAF_SHIFT	9			/* a leaf of the map: 2 MiB */
 #define LEAF_PAGES	(1u << LEAF_SHIFT)
 #define LEAF_MASK	(LEAF_PAGES - 1)
+#define GROUP_SHIFT	(2 * LEAF_SHIFT)	/* leaves whose backed pages are summed: 1 GiB */
+#define GROUP_PAGES	(1u << GROUP_SHIFT)
+#define GROUP_MASK	(GROUP_PAGES - 1)
+#define LEAVES_PER_GROUP	(GROUP_PAGES / LEAF_PAGES)
 #define SMALL_PAGES	256u			/* from here on: the tree */
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
@@ -329,10 +333,10 @@ struct spanheap {
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
 	void (*profile_freed)(struct special *sp);	/* its span was freed */
 	struct page **release_pages;	/* BATCH_PAGES; release_lock */
-	unsigned long *any_backed;	/* bit per leaf: it has a backed page; set by
-					 * owners of pages, cleared and read under
-					 * release_lock
+	atomic_t *leaf_backed;		/* [nr_leaves] pages of it that are backed: who
+					 * owns a page counts it
 					 */
+	atomic_t *group_backed;		/* the same of LEAVES_PER_GROUP leaves */
 	unsigned long last_drain;	/* to grow; heap clock ticks, no lock */
 	s64 resident_peak;		/* pages, since the last pass; no lock */
 	struct spanheap_prof *prof;
@@ -573,7 +577,6 @@ void __spanheap_isolate(struct spanheap *h, struct span *s,
 void __spanheap_put(struct spanheap *h, struct span *s);
 void spanheap_trim_records(struct spanheap *h);
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);
-u32 spanheap_next_to_release(struct spanheap *h, u32 idx, u32 end);
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
 u32 __spanheap_largest_free(struct spanheap *h);
 void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);

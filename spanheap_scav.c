@@ -56,7 +56,7 @@ static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
 			/* The reserve: __take() leaves a record for this split */
 			if (!h->nr_spare)
 				break;
-			cut = spanheap_next_to_release(h, s->start, span_end(s)) -
+			cut = spanheap_next_backed(h, s->start, span_end(s), true) -
 			      s->start + want - n;
 			if (cut < s->nr_pages)
 				__spanheap_split(h, s, cut);
@@ -118,7 +118,7 @@ static void unback_batch(struct spanheap *h, struct list_head *batch)
 		for (i = s->start; i < end; i = to) {
 			to = end;
 			if (s->nr_released) {
-				i = spanheap_next_to_release(h, i, end);
+				i = spanheap_next_backed(h, i, end, true);
 				to = spanheap_next_backed(h, i, end, false);
 			}
 			if (i == end)

@@ -296,42 +296,31 @@ static struct span *__span_at(struct spanheap *h, u32 idx)
 	return NULL;
 }
 
-/* First page of [idx, end) that is backed (or not), else end */
+/*
+ * First page of [idx, end) that is backed (or not), else end. The caller owns all
+ * of them. Leaves and groups where there is none are skipped: others who own a part of
+ * those add their pages after they back them, and take them off after that, so at no
+ * time is less counted than the caller's own pages, or more than all but its own.
+ */
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 {
 	while (idx < end) {
-		unsigned long *map = h->map[idx >> LEAF_SHIFT]->backed;
-		u32 base = idx & ~LEAF_MASK;
-		u32 stop = min(end - base, LEAF_PAGES);
-		u32 bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
-				   find_next_zero_bit(map, stop, idx & LEAF_MASK);
+		u32 leaf = idx >> LEAF_SHIFT, group = idx >> GROUP_SHIFT, stop, bit;
+		unsigned long *map = h->map[leaf]->backed;
 
+		if (atomic_read(&h->group_backed[group]) == (backed ? 0 : GROUP_PAGES)) {
+			idx = (group + 1) << GROUP_SHIFT;
+			continue;
+		}
+		if (atomic_read(&h->leaf_backed[leaf]) == (backed ? 0 : LEAF_PAGES)) {
+			idx = (leaf + 1) << LEAF_SHIFT;
+			continue;
+		}
+		stop = min(end - (leaf << LEAF_SHIFT), LEAF_PAGES);
+		bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
+			       find_next_zero_bit(map, stop, idx & LEAF_MASK);
+		idx = (leaf << LEAF_SHIFT) + bit;
 		if (bit < stop)
-			return base + bit;
-		idx = base + stop;
-	}
-	return end;
-}
-
-/*
- * First backed page of [idx, end), else end; leaves without any are skipped 64 at a
- * time. For releasers only: a leaf's bit may be off for a moment while one of them
- * clears it, and others must not act on that.
- */
-u32 spanheap_next_to_release(struct spanheap *h, u32 idx, u32 end)
-{
-	u32 leaf, stop;
-
-	lockdep_assert_held(&h->release_lock);
-	while (idx < end) {
-		leaf = find_next_bit(h->any_backed, DIV_ROUND_UP(end, LEAF_PAGES),
-				     idx >> LEAF_SHIFT);
-		idx = max(idx, leaf << LEAF_SHIFT);
-		stop = min(end, (leaf + 1) << LEAF_SHIFT);
-		if (idx >= stop)
-			break;
-		idx = spanheap_next_backed(h, idx, stop, true);
-		if (idx < stop)
 			return idx;
 	}
 	return end;
@@ -351,31 +340,12 @@ static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word
 	return n;
 }
 
-/*
- * Keep any_backed right. The one releaser alone clears bits, but owners of other
- * pages of the leaf may back them at the same time.
- */
-static void leaf_marked(struct spanheap *h, u32 leaf, bool backed)
-{
-	unsigned long *map = h->map[leaf]->backed;
-
-	smp_mb__after_atomic();	/* its bits were set: they are seen, or the bit is not */
-	if (backed && !test_bit(leaf, h->any_backed))
-		set_bit(leaf, h->any_backed);
-	if (backed || !bitmap_empty(map, LEAF_PAGES))
-		return;
-	clear_bit(leaf, h->any_backed);
-	smp_mb__after_atomic();	/* pairs with the one above */
-	if (!bitmap_empty(map, LEAF_PAGES))
-		set_bit(leaf, h->any_backed);
-}
-
 /* Only the owner of the pages calls this; a word may have other pages' bits too */
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
+	u32 leaf = idx >> LEAF_SHIFT, in_leaf = 0, n;
 	atomic_long_t *word;
 	unsigned long mask;
-	u32 n;
 
 	for (; nr; idx += n, nr -= n) {
 		n = backed_word(h, idx, nr, &word, &mask);
@@ -383,24 +353,49 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 			atomic_long_or(mask, word);
 		else
 			atomic_long_andnot(mask, word);
-		if (n == nr || !((idx + n) & LEAF_MASK))
-			leaf_marked(h, idx >> LEAF_SHIFT, backed);
+		in_leaf += n;
+		if (n == nr || !((idx + n) & LEAF_MASK)) {
+			int change = backed ? in_leaf : -in_leaf;
+
+			atomic_add(change, &h->leaf_backed[leaf]);
+			atomic_add(change, &h->group_backed[idx >> GROUP_SHIFT]);
+			leaf++;
+			in_leaf = 0;
+		}
 	}
 }
 
-static u32 count_released(struct spanheap *h, u32 idx, u32 nr)
+static u32 count_bits(struct spanheap *h, u32 idx, u32 nr)
 {
-	unsigned long mask, holes;
+	unsigned long mask;
 	atomic_long_t *word;
-	u32 n, released = 0;
+	u32 n, count = 0;
 
 	for (; nr; idx += n, nr -= n) {
 		n = backed_word(h, idx, nr, &word, &mask);
-		holes = ~atomic_long_read(word) & mask;
-		if (holes)	/* most words are all or nothing */
-			released += holes == mask ? n : hweight_long(holes);
+		count += hweight_long(atomic_long_read(word) & mask);
 	}
-	return released;
+	return count;
+}
+
+/* How many of these pages, which have one owner, are backed */
+static u32 count_backed(struct spanheap *h, u32 idx, u32 nr)
+{
+	u32 n, count = 0;
+
+	for (; nr; idx += n, nr -= n) {
+		if (!(idx & GROUP_MASK) && nr >= GROUP_PAGES) {
+			n = GROUP_PAGES;
+			count += atomic_read(&h->group_backed[idx >> GROUP_SHIFT]);
+		} else if (!(idx & LEAF_MASK) && nr >= LEAF_PAGES) {
+			n = LEAF_PAGES;
+			count += atomic_read(&h->leaf_backed[idx >> LEAF_SHIFT]);
+		} else {
+			n = min(nr, LEAF_PAGES - (idx & LEAF_MASK));
+			count += count_bits(h, idx, n);
+		}
+	}
+	return count;
 }
 
 /* How many of the first nr pages of a free span are released: looks at the shorter part */
@@ -411,8 +406,9 @@ static u32 released_before(struct spanheap *h, struct span *s, u32 nr)
 	if (s->nr_released == s->nr_pages)
 		return nr;
 	if (nr <= s->nr_pages / 2)
-		return count_released(h, s->start, nr);
-	return s->nr_released - count_released(h, s->start + nr, s->nr_pages - nr);
+		return nr - count_backed(h, s->start, nr);
+	return nr - (s->nr_pages - s->nr_released) +
+	       count_backed(h, s->start + nr, s->nr_pages - nr);
 }
 
 /* ---- free lists ---- */
@@ -1292,8 +1288,10 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 		.span_meta_bytes = h->nr_records * sizeof(struct span),
 		.other_meta_bytes = sizeof(*h) +
 			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
-			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover)) +
-			BITS_TO_LONGS(h->nr_leaves) * sizeof(long) +
+			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover) +
+					sizeof(*h->leaf_backed)) +
+			DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP) *
+				sizeof(*h->group_backed) +
 			BATCH_PAGES * sizeof(*h->release_pages) +
 			spanheap_special_meta(h) +
 			spanheap_prof_bytes(h) +
@@ -1342,17 +1340,11 @@ static bool is_swept(const struct span *s)
 	return c && c->sweep;	/* NULL: a cache takes s at the moment */
 }
 
-/* Page idx is backed. While a releaser is at work, the bit may be off. */
-static bool leaf_bit_ok(struct spanheap *h, u32 idx)
-{
-	return h->nr_releasing || test_bit(idx >> LEAF_SHIFT, h->any_backed);
-}
-
 /* What is wrong with span s, which should start at idx; NULL: nothing */
 static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 				struct span *prev)
 {
-	u32 released;
+	u32 backed;
 
 	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
 		return "spans do not tile the map";
@@ -1364,12 +1356,17 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	case SPAN_TAKEN:
 	case SPAN_RELEASING:
 		return NULL;	/* its owner is changing it */
+	default:
+		break;
+	}
+	backed = count_bits(h, idx, s->nr_pages);
+	if (count_backed(h, idx, s->nr_pages) != backed)
+		return "backed pages of a leaf or a group are not as many as counted";
+	switch (span_state(s)) {
 	case SPAN_INUSE:
 	case SPAN_CACHED:
-		if (s->nr_released || count_released(h, idx, s->nr_pages))
+		if (s->nr_released || backed != s->nr_pages)
 			return "in-use or cached span with unbacked pages";
-		if (!leaf_bit_ok(h, idx))
-			return "leaf with backed pages is held for empty";
 		return span_state(s) == SPAN_INUSE && is_swept(s) ?
 		       __spanheap_check_busy(h, s) : NULL;
 	case SPAN_FREE:
@@ -1377,14 +1374,10 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	default:
 		return "impossible state";
 	}
-	released = count_released(h, idx, s->nr_pages);
 	if (prev && prev->state == SPAN_FREE)
 		return "free neighbours not coalesced";
-	if (released != s->nr_released)
+	if (s->nr_pages - backed != s->nr_released)
 		return "released count differs from the map";
-	if (has_backed(s) &&
-	    !leaf_bit_ok(h, spanheap_next_backed(h, idx, span_end(s), true)))
-		return "leaf with backed pages is held for empty";
 	if (s->needzero && !has_backed(s))
 		return "pages without memory are held for dirty";
 	if (!__on_free_list(h, s))
@@ -1438,7 +1431,13 @@ static void __check_count(struct check_sums *c, const struct span *s)
 static const char *__check_totals(struct spanheap *h, const struct check_sums *c)
 {
 	struct span_cache sum;
+	u64 backed = 0;
+	u32 i;
 
+	for (i = 0; i < DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP); i++)
+		backed += atomic_read(&h->group_backed[i]);
+	if (backed != h->used - h->released_pages)
+		return "backed pages differ from the released counter";
 	if (c->out != h->out_pages)
 		return "pages handed out differ from the map";
 	if (c->released != h->released_pages)
@@ -1579,13 +1578,15 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 
 	h->map = kvcalloc(h->nr_leaves, sizeof(*h->map), GFP_KERNEL);
 	h->cover = kvcalloc(h->nr_leaves, sizeof(*h->cover), GFP_KERNEL);
-	h->any_backed = kvcalloc(BITS_TO_LONGS(h->nr_leaves), sizeof(long), GFP_KERNEL);
+	h->leaf_backed = kvcalloc(h->nr_leaves, sizeof(*h->leaf_backed), GFP_KERNEL);
+	h->group_backed = kvcalloc(DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP),
+				   sizeof(*h->group_backed), GFP_KERNEL);
 	h->release_pages = kvcalloc(BATCH_PAGES, sizeof(*h->release_pages),
 				    GFP_KERNEL);
 	h->anon = inner_client(h, "(anonymous)");
 	h->orphan = inner_client(h, "(orphan)");
-	if (!spanheap_prof_create(h) && h->map && h->cover && h->any_backed &&
-	    h->release_pages && h->anon && h->orphan)
+	if (!spanheap_prof_create(h) && h->map && h->cover && h->leaf_backed &&
+	    h->group_backed && h->release_pages && h->anon && h->orphan)
 		err = ops->reserve(h, nr_pages);
 	if (!err)
 		return h;
@@ -1625,7 +1626,8 @@ void spanheap_heap_destroy(struct spanheap *h)
 	free_client(h->orphan);
 	free_client(h->anon);
 	kvfree(h->release_pages);
-	kvfree(h->any_backed);
+	kvfree(h->group_backed);
+	kvfree(h->leaf_backed);
 	kvfree(h->cover);
 	kvfree(h->map);
 	kvfree(h);

@@ -362,6 +362,95 @@ static void only_pages_taken_are_backed(struct kunit *test)
 	check(test, h);
 }
 
+/* ---- an arena of some GiB: addresses of nothing, one page again and again ---- */
+
+static struct page *nothing;
+
+static int nothing_reserve(struct spanheap *h, unsigned long nr)
+{
+	h->base = (void *)(1UL << 40);
+	return 0;
+}
+
+static void nothing_unreserve(struct spanheap *h)
+{
+}
+
+static u32 nothing_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+{
+	return nr;
+}
+
+static u32 nothing_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		get_page(nothing);
+		pages[i] = nothing;
+	}
+	return nr;
+}
+
+static void nothing_flush(struct spanheap *h, u32 start, u32 end)
+{
+}
+
+static const struct arena_ops nothing_ops = {
+	.name = "nothing",
+	.reserve = nothing_reserve,
+	.unreserve = nothing_unreserve,
+	.back = nothing_back,
+	.unback = nothing_unback,
+	.flush = nothing_flush,
+};
+
+/* M8, M9: with memory here and there, as much is counted as there is */
+static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
+{
+	static const u32 cut[] = { 1, LEAF_PAGES - 1, GROUP_PAGES, GROUP_PAGES + LEAF_PAGES + 70 };
+	u32 all = 3 * GROUP_PAGES + 1000, gone = GROUP_PAGES + 5 * LEAF_PAGES + 9, i;
+	struct spanheap *h;
+	void *p, *q;
+
+	if (IS_ENABLED(CONFIG_KASAN) || want_init_on_alloc(0) || want_init_on_free())
+		kunit_skip(test, "would write to what is no memory");
+	nothing = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, nothing);
+	h = test_heap_new(test, &nothing_ops, all, 0);
+	p = alloc(h, all);
+	check(test, h);
+	release(h, p);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, 0, all, false), all);
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, gone), gone);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, 0, all, true), gone);
+	KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, 0, gone, true), gone);
+	KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, gone, all, false), all);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+	for (i = 0; i < ARRAY_SIZE(cut); i++) {
+		p = alloc(h, cut[i]);		/* from the start, and now backed */
+		q = alloc(h, all - cut[i]);
+		KUNIT_EXPECT_EQ(test, stats(h)->released_bytes, 0);
+		check(test, h);
+		release(h, q);
+		KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, gone), gone);
+		check(test, h);
+		KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, cut[i], all, true), cut[i] + gone);
+		release(h, p);			/* one span, memory at both ends */
+		check(test, h);
+		p = alloc(h, all - 100);	/* cut: the short end is looked at */
+		KUNIT_EXPECT_EQ(test, stats(h)->released_bytes, 0);
+		check(test, h);
+		release(h, p);
+		KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, gone), gone);
+		check(test, h);
+	}
+	test_heap_end(h);
+	__free_page(nothing);
+}
+
 /* M9, M17: both parts of a split keep the idle age and what is known to be zero */
 static void split_keeps_age_and_known_zero(struct kunit *test)
 {
@@ -810,6 +899,7 @@ static struct kunit_case heap_cases[] = {
 	KUNIT_CASE(impossible_gfp_is_warned_about_and_refused),
 	KUNIT_CASE(allowed_gfp_is_honoured),
 	KUNIT_CASE(only_pages_taken_are_backed),
+	KUNIT_CASE(backed_pages_are_counted_by_leaf_and_group),
 	KUNIT_CASE(split_keeps_age_and_known_zero),
 	KUNIT_CASE(growth_is_rounded_and_joins_the_end),
 	KUNIT_CASE(failed_growth_says_so_once),
