@@ -91,8 +91,8 @@ static void visit_this_cpu(void *arg)
 }
 
 /*
- * Run fn for each online CPU on that CPU, outside of its section; a section is a
- * few instructions long, so few are met twice. fn must bear being run again.
+ * Run fn for each online CPU on that CPU, outside of its section; a section is
+ * short, so few are met twice. fn must bear being run again.
  */
 static void visit_all(struct visit *v)
 {
@@ -428,8 +428,8 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bo
 	if (likely(!charged))
 		count_in(client, n, s->nr_pages);
 	n->allocs++;
-	c->allocs++;
-	c->taken_pages += s->nr_pages;
+	WRITE_ONCE(c->allocs, c->allocs + 1);	/* before its pages */
+	WRITE_ONCE(c->taken_pages, c->taken_pages + s->nr_pages);
 	if (obj_size)
 		c->extra_objects += extra_objects(s->nr_pages, obj_size);
 	if (!wants_zero(s, client, gfp))
@@ -452,12 +452,22 @@ static void count_free(struct span_cache *c, struct span *s)
 	else
 		count_out(client, n, s->nr_pages);
 	n->frees++;
-	c->frees++;
-	c->cached_pages += s->nr_pages;
+	WRITE_ONCE(c->frees, c->frees + 1);	/* before its pages */
+	WRITE_ONCE(c->cached_pages, c->cached_pages + s->nr_pages);
 	if (s->obj_size)
 		c->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
 	s->dirt = client->dirt;
 	WRITE_ONCE(s->client, NULL);
+}
+
+/* s goes into the cache, and the section is left */
+static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s)
+{
+	struct llist_node *spill = cache_push(h, c, s);
+
+	leave(c);
+	if (unlikely(spill))
+		spanheap_put_cached(h, spill);
 }
 
 /* The address of a span that was cached; NULL: none is, or the client is at its limit */
@@ -472,16 +482,14 @@ static __always_inline void *cache_get(struct spanheap *h, struct spanheap_clien
 
 	if (!c)
 		return NULL;
-	limited = READ_ONCE(client->limit_pages);
-	if (unlikely(limited) && !charge_exact(client, nr)) {
-		leave(c);
-		return NULL;
-	}
 	s = cache_pop(h, c, nr);
 	if (unlikely(!s)) {
 		leave(c);
-		if (limited)
-			spanheap_uncharge(client, nr);
+		return NULL;
+	}
+	limited = READ_ONCE(client->limit_pages);
+	if (unlikely(limited) && !charge_exact(client, nr)) {
+		push_and_leave(h, c, s);
 		return NULL;
 	}
 	/* Before it is counted: the invariant check compares */
@@ -502,17 +510,7 @@ static __always_inline void *cache_get(struct spanheap *h, struct spanheap_clien
 	return addr;
 }
 
-/* s goes into the cache, and the section is left */
-static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s)
-{
-	struct llist_node *spill = cache_push(h, c, s);
-
-	leave(c);
-	if (unlikely(spill))
-		spanheap_put_cached(h, spill);
-}
-
-/* As above, but s is cleared first, which takes too long for the section */
+/* As push_and_leave(), but s is cleared first, which takes too long for the section */
 static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, struct span *s)
 {
 	leave(c);
@@ -623,7 +621,10 @@ static int cpu_dead(unsigned int cpu, struct hlist_node *node)
 
 /* ---- counters, life ---- */
 
-/* The sum of every CPU's counters; bins are not summed */
+/*
+ * The sum of every CPU's counters; bins are not summed. Pages first: the invariant
+ * check compares them if no operation was counted, and that comes before its pages.
+ */
 void spanheap_cache_sum(struct spanheap *h, struct span_cache *sum)
 {
 	int cpu;
@@ -634,10 +635,10 @@ void spanheap_cache_sum(struct spanheap *h, struct span_cache *sum)
 	for_each_possible_cpu(cpu) {
 		struct span_cache *c = per_cpu_ptr(h->cache, cpu);
 
+		sum->cached_pages += READ_ONCE(c->cached_pages) - READ_ONCE(c->taken_pages);
 		sum->allocs += READ_ONCE(c->allocs);
 		sum->frees += READ_ONCE(c->frees);
 		sum->extra_objects += READ_ONCE(c->extra_objects);
-		sum->cached_pages += READ_ONCE(c->cached_pages) - READ_ONCE(c->taken_pages);
 		sum->zeroed_pages += READ_ONCE(c->zeroed_pages);
 		sum->zero_skipped_pages += READ_ONCE(c->zero_skipped_pages);
 	}

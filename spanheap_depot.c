@@ -72,24 +72,23 @@ struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
 	return first;
 }
 
-/* Another try for a lock, or is that enough? */
+/* Another try for a lock, or was that enough for one allocation or free? */
 static bool give_up(u32 *tries)
 {
 	cpu_relax();
-	return ++*tries == LOCK_TRIES;
+	return ++*tries >= LOCK_TRIES;
 }
 
-static bool swap_at(struct cache_depot *d, struct magazine **m, bool full)
+static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *tries)
 {
 	struct magazine **from = full ? &d->empty : &d->full;
 	struct magazine **to = full ? &d->full : &d->empty;
 	struct magazine *got;
-	u32 tries = 0;
 
 	if (!READ_ONCE(*from))
 		return false;
 	while (!raw_spin_trylock(&d->lock))
-		if (give_up(&tries))
+		if (give_up(tries))
 			return false;
 	got = *from;
 	if (got) {
@@ -109,28 +108,28 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full)
 bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool full)
 {
 	int here = numa_node_id(), nid;
+	u32 tries = 0;
 
-	if (swap_at(&h->cache_node[here]->depot[nr], m, full))
+	if (swap_at(&h->cache_node[here]->depot[nr], m, full, &tries))
 		return true;
 	if (full)
 		return false;
 	for_each_node(nid)
-		if (nid != here && swap_at(&h->cache_node[nid]->depot[nr], m, full))
+		if (nid != here && swap_at(&h->cache_node[nid]->depot[nr], m, full, &tries))
 			return true;
 	return false;
 }
 
 /* ---- longer spans ---- */
 
-static struct span *take_at(struct cache_shelf *shelf)
+static struct span *take_at(struct cache_shelf *shelf, u32 *tries)
 {
 	struct llist_node *n;
-	u32 tries = 0;
 
 	if (!READ_ONCE(shelf->first))
 		return NULL;
 	while (!raw_spin_trylock(&shelf->lock))
-		if (give_up(&tries))
+		if (give_up(tries))
 			return NULL;
 	n = shelf->first;
 	if (n) {
@@ -145,13 +144,15 @@ static struct span *take_at(struct cache_shelf *shelf)
 struct span *spanheap_shelf_take(struct spanheap *h, u32 nr)
 {
 	int here = numa_node_id(), nid;
-	struct span *s = take_at(&h->cache_node[here]->shelf[nr]);
+	struct span *s;
+	u32 tries = 0;
 
+	s = take_at(&h->cache_node[here]->shelf[nr], &tries);
 	for_each_node(nid) {
 		if (s)
 			break;
 		if (nid != here)
-			s = take_at(&h->cache_node[nid]->shelf[nr]);
+			s = take_at(&h->cache_node[nid]->shelf[nr], &tries);
 	}
 	return s;
 }
@@ -166,7 +167,7 @@ bool spanheap_shelf_put(struct spanheap *h, struct span *s)
 	while (!raw_spin_trylock(&shelf->lock))
 		if (give_up(&tries))
 			return false;
-	room = shelf->nr < SHELF_PAGES / s->nr_pages;
+	room = shelf->nr < h->shelf_pages / s->nr_pages;
 	if (room) {
 		s->cached.next = shelf->first;
 		WRITE_ONCE(shelf->first, &s->cached);
@@ -198,6 +199,8 @@ static void drain_depot(struct spanheap *h, struct cache_depot *d, u32 size)
 	struct magazine *m, *next;
 	struct llist_node *spans;
 
+	if (!READ_ONCE(d->full))
+		return;
 	lock_irq(&d->lock);
 	m = d->full;
 	WRITE_ONCE(d->full, NULL);
@@ -217,6 +220,8 @@ static void drain_shelf(struct spanheap *h, struct cache_shelf *shelf)
 {
 	struct llist_node *first;
 
+	if (!READ_ONCE(shelf->first))
+		return;
 	lock_irq(&shelf->lock);
 	first = shelf->first;
 	WRITE_ONCE(shelf->first, NULL);
@@ -235,8 +240,7 @@ void spanheap_depot_drain(struct spanheap *h)
 		for (nr = 1; nr <= CACHE_PAGES; nr++)
 			drain_depot(h, &h->cache_node[nid]->depot[nr], spanheap_mag_size(h, nr));
 		for (; nr <= SLOT_PAGES; nr++)
-			if (READ_ONCE(h->cache_node[nid]->shelf[nr].first))
-				drain_shelf(h, &h->cache_node[nid]->shelf[nr]);
+			drain_shelf(h, &h->cache_node[nid]->shelf[nr]);
 	}
 }
 
@@ -277,6 +281,8 @@ int spanheap_depot_create(struct spanheap *h)
 {
 	int nid;
 
+	h->shelf_pages = min(16 * h->cache_pages, h->arena_pages / 64UL);
+	h->cache_bytes += nr_node_ids * sizeof(*h->cache_node);
 	h->cache_node = kcalloc(nr_node_ids, sizeof(*h->cache_node), GFP_KERNEL);
 	if (!h->cache_node)
 		return -ENOMEM;

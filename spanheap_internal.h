@@ -71,16 +71,15 @@
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 #define BATCH_PAGES	4096u			/* released per TLB flush */
-#define HOLD_SPANS	64u			/* moved per hold of the heap lock, at most */
-#define HOLD_WANTED	4u			/* ... and while others wait for it */
+#define HOLD_SPANS	16u			/* moved per hold of the heap lock, at most */
+#define HOLD_WANTED	4u			/* ... and while others are seen to wait */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span in a magazine */
 #define MAG_MAX		256u			/* spans in a magazine, at most */
 #define MAG_AHEAD	4u			/* spans looked ahead in it */
-#define DEPOT_MAGS	16u			/* a node's magazines for each length */
+#define DEPOT_MAGS	8u			/* a node's magazines for each length */
 #define SLOT_PAGES	256u			/* longest span in a slot */
 #define CACHE_SLOTS	4u			/* longer spans that a CPU keeps */
-#define SHELF_PAGES	4096u			/* ... and a node, of each length */
 #define SPECIAL_LOCKS	64u
 
 /* Where a record is in its life. Only the owner of TAKEN and RELEASING spans
@@ -132,7 +131,7 @@ struct span {
 	union {
 		struct list_head list;	/* FREE, small; spare; busy list */
 		struct rb_node node;	/* FREE, large */
-		struct llist_node cached;	/* CACHED, on its way out of a cache */
+		struct llist_node cached;	/* CACHED, on a shelf or on its way out */
 		struct span *ahead;	/* INUSE: may be freed soon after; only prefetched */
 	};
 	struct list_head lru;		/* FREE with backed pages, oldest first */
@@ -283,14 +282,14 @@ struct cache_depot {
 	raw_spinlock_t lock;
 	struct magazine *full;
 	struct magazine *empty;
-};
+} ____cacheline_aligned_in_smp;
 
 /* Spans of one length that had no slot */
 struct cache_shelf {
 	raw_spinlock_t lock;
 	u32 nr;
 	struct llist_node *first;
-};
+} ____cacheline_aligned_in_smp;
 
 /* What the CPUs of a node share */
 struct cache_node {
@@ -353,6 +352,7 @@ struct spanheap {
 	struct llist_head drained;	/* taken out of caches, not yet put */
 	struct cache_node **cache_node;	/* [nr_node_ids]; constant; NULL: no such node */
 	unsigned long cache_pages;	/* constant; the cache_kb parameter */
+	unsigned long shelf_pages;	/* constant; on a shelf, at most */
 	size_t cache_bytes;		/* constant; of caches and nodes */
 
 	spinlock_t lock;		/* the heap lock: all below; map, used, slow_only */
@@ -450,7 +450,10 @@ static inline struct span *spanheap_span_at(const struct spanheap *h, const void
 	return leaf ? READ_ONCE(leaf->span[idx & LEAF_MASK]) : NULL;
 }
 
-/* n spans were moved in this hold of the heap lock: let others have it */
+/*
+ * n spans were moved in this hold of the heap lock: let others have it? Those are not
+ * seen on PREEMPT_RT, or in a guest whose locks are not paravirtual.
+ */
 static inline bool held_enough(struct spanheap *h, u32 n)
 {
 	return n >= HOLD_SPANS || (n >= HOLD_WANTED && spin_is_contended(&h->lock));

@@ -45,7 +45,7 @@ MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (defa
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
 module_param_named(cache_kb, spanheap_cache_kb, uint, 0444);
-MODULE_PARM_DESC(cache_kb, "per-CPU caches: a quarter of the longest cached span, in KiB, and spans of so many pages in all make a magazine (default 256, 0: no per-CPU caches)");
+MODULE_PARM_DESC(cache_kb, "size of the per-CPU caches: a quarter of the longest span they take, and a magazine is of as many spans as that has pages (default 256, 0: no caches)");
 module_param_named(trace, spanheap_trace, bool, 0644);
 MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
 
@@ -267,7 +267,8 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * grows.
  *
  * A failure is counted, and logged (rate-limited) without __GFP_NOWARN: error -28,
- * the arena is full; -122, the client is at its limit; -12, the system has no
+ * the arena is full, or the rest of it cached and @gfp does not let the caches be
+ * emptied; -122, the client is at its limit; -12, the system has no
  * memory; -22, nonsense was asked for.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the

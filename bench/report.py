@@ -338,7 +338,7 @@ def main():
                           for n, v in bars(data, "uml", "scale", metric, who).items()}
     plot_bars(groups, "One operation beside many free spans (uml)", "", os.path.join(out, "scale.svg"))
     groups = {}
-    for who in dict.fromkeys(key[2] for key in data if key[:2] == ("uml", "smp")):
+    for who in dict.fromkeys(key[2] for key in data if key[:2] == ("uml", "smp") and key[2] != "nothing"):
         for n in dict.fromkeys(key[3] for key in data if key[:3] == ("uml", "smp", who)):
             groups[f"{who.split()[0]} {n}"] = {
                 metric.replace(" pairs/s", ""): spread(data[("uml", "smp", who, n, metric)].values())

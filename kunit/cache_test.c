@@ -107,32 +107,80 @@ static void longer_spans_have_slots(struct kunit *test)
 	check(test, h);
 }
 
-/* A shelf has room for so many pages of a length; what is beyond goes to the heap */
+/* A shelf has room for 1/64 of the arena; what is beyond goes to the heap */
 static void full_shelf_overflows_to_the_heap(struct kunit *test)
 {
-	u32 kept = CACHE_SLOTS + SHELF_PAGES / 100, i;
 	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
-	static void *p[CACHE_SLOTS + SHELF_PAGES / 100 + 3];
+	u32 kept = CACHE_SLOTS + 4, i;		/* 96 pages are 4 spans of 24 */
+	void *p[CACHE_SLOTS + 4 + 3];
 	u64 slow;
 
 	for (i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i] = alloc(h, 100);
+		p[i] = alloc(h, 24);
 		KUNIT_ASSERT_NOT_NULL(test, p[i]);
 	}
 	for (i = 0; i < ARRAY_SIZE(p); i++) {
 		release(h, p[i]);
-		KUNIT_EXPECT_EQ(test, cached_pages(h), 100 * min(i + 1, kept));
+		KUNIT_EXPECT_EQ(test, cached_pages(h), 24 * min(i + 1, kept));
 		check(test, h);
 	}
-	KUNIT_EXPECT_EQ(test, shelf_nr(h, 100), SHELF_PAGES / 100);
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 4u);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
 	slow = h->allocs;
 	for (i = 0; i < kept; i++)
-		KUNIT_EXPECT_NOT_NULL(test, alloc(h, 100));
+		KUNIT_EXPECT_NOT_NULL(test, alloc(h, 24));
 	KUNIT_EXPECT_EQ(test, h->allocs, slow);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 100));
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 24));
 	KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+	check(test, h);
+	test_heap_end(h);
+}
+
+/* Nobody waits for ever for a depot or a shelf: the page heap has spans, and room */
+static void held_depot_is_done_without(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 64);
+	struct cache_node *node = h->cache_node[numa_node_id()];
+	u32 i, mag = mag_size(h, 2);	/* 16 */
+	u64 slow;
+	void *p[100], *q[CACHE_SLOTS + 2];
+
+	if (!IS_ENABLED(CONFIG_SMP)) {
+		test_heap_end(h);
+		kunit_skip(test, "without SMP, a lock is never found held");
+	}
+	for (i = 0; i < 100; i++)
+		p[i] = alloc(h, 2);
+	for (i = 0; i < ARRAY_SIZE(q); i++)
+		q[i] = alloc(h, 24);
+	for (i = 0; i < 3 * mag; i++)		/* two on the CPU, and the depot's first */
+		release(h, p[i]);
+	release(h, p[i]);
+	KUNIT_EXPECT_EQ(test, depot_full(h, 2), 1u);
+	raw_spin_lock(&node->depot[2].lock);
+	for (i++; i < 5 * mag; i++)
+		release(h, p[i]);
+	KUNIT_EXPECT_EQ(test, depot_full(h, 2), 1u);
+	KUNIT_EXPECT_GT(test, h->uncached_pages, 0);
+	check(test, h);
+	for (i = 0; i < 5 * mag; i++)
+		p[i] = alloc(h, 2);
+	KUNIT_EXPECT_EQ(test, depot_full(h, 2), 1u);
+	raw_spin_unlock(&node->depot[2].lock);
+	check(test, h);
+
+	for (i = 0; i <= CACHE_SLOTS; i++)
+		release(h, q[i]);
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 1u);
+	raw_spin_lock(&node->shelf[24].lock);
+	slow = h->uncached_pages;
+	release(h, q[i]);
+	KUNIT_EXPECT_EQ(test, h->uncached_pages, slow + 24);
+	for (i = 0; i < ARRAY_SIZE(q); i++)
+		q[i] = alloc(h, 24);
+	KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 1u);
+	raw_spin_unlock(&node->shelf[24].lock);
 	check(test, h);
 	test_heap_end(h);
 }
@@ -299,7 +347,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 
 	for (i = 0; i < 20; i++)
 		p[i] = alloc(h, 2);
-	for (i = 0; i < 20; i++)	/* a magazine holds one: most are in the depot */
+	for (i = 0; i < 20; i++)	/* a magazine holds two: most are in the depot */
 		release(h, p[i]);
 	log_start();
 	for (i = 0; i < 20; i++) {
@@ -434,6 +482,7 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(freed_span_is_handed_out_again),
 	KUNIT_CASE(longer_spans_have_slots),
 	KUNIT_CASE(full_shelf_overflows_to_the_heap),
+	KUNIT_CASE(held_depot_is_done_without),
 	KUNIT_CASE(cached_spans_are_idle),
 	KUNIT_CASE(magazines_overflow_to_depot_and_heap),
 	KUNIT_CASE(edge_of_a_magazine_stays_on_the_cpu),

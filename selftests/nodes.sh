@@ -3,12 +3,12 @@
 # Two nodes of two CPUs each: what is freed on one is had on the other.
 # vm: --smp 4 --nodes 2
 . /lib.sh
-ins arena_mb=96
+ins arena_mb=256
 two() { [ "$(ls -d /sys/devices/system/node/node[0-9]* | wc -l)" = 2 ]; }
 t "the machine has two nodes" two
 travel() {
 	run travel pages="$1" || return 1
-	dmesg | grep 'CPU 3 of node 1 to CPU 0 of node 0'
+	dmesg | grep "$1 pages from CPU 3 of node 1 to CPU 0 of node 0"
 }
 if caches; then
 	for n in 1 16; do
@@ -17,10 +17,10 @@ if caches; then
 else
 	skip "spans come from the depot of the other node" "no caches"
 fi
-if [ "$(cat /sys/module/spanheap/parameters/cache_kb)" -ge 64 ]; then
+if [ "$(cat /sys/module/spanheap/parameters/cache_kb)" -ge 128 ]; then
 	t "spans of 64 pages come from the shelf of the other node" travel 64
 else
-	skip "spans of 64 pages come from the shelf of the other node" "too long for such caches"
+	skip "spans of 64 pages come from the shelf of the other node" "too long, or too many, for such caches"
 fi
 t "the API is the same there" run process
 t "4 CPUs allocate, free and release for 8 s" run stress seconds=8

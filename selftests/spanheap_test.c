@@ -756,8 +756,8 @@ static int test_travel(void)
 	taken = st.cached_bytes - stats().cached_bytes;
 	EXPECT(!smp_call_on_cpu(last, free_here, (void *)TRAVEL, false));
 	EXPECT(taken == TRAVEL * pages * PAGE_SIZE);
-	pr_info("CPU %d of node %d to CPU %d of node %d\n", last, cpu_to_node(last), first,
-		cpu_to_node(first));
+	pr_info("%u pages from CPU %d of node %d to CPU %d of node %d\n", pages, last,
+		cpu_to_node(last), first, cpu_to_node(first));
 	return 0;
 }
 

@@ -109,7 +109,7 @@ struct spanheap_client_attr {
  * @idle_bytes: in free spans, cached ones included
  * @released_bytes: idle and without physical memory
  * @resident_bytes: backed by physical memory; sys_bytes - released_bytes
- * @cached_bytes: idle and in a per-CPU cache
+ * @cached_bytes: idle and in a CPU's or a node's cache
  * @objects: objects in use (a span with an obj_size counts as
  *	nr_pages * PAGE_SIZE / obj_size, any other as one)
  * @spans: spans in use
