@@ -71,7 +71,7 @@
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 #define BATCH_PAGES	4096u			/* released per TLB flush */
-#define HOLD_SPANS	16u			/* moved per hold of the heap lock, at most */
+#define HOLD_SPANS	32u			/* moved per hold of the heap lock, at most */
 #define HOLD_WANTED	4u			/* ... and while others are seen to wait */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define CACHE_PAGES	16u			/* longest span in a magazine */

@@ -192,19 +192,19 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 
 /*
  * How many idle pages to give back when the heap is about to take more from the
- * system than it ever had since the last pass: none while at most 1/32 of what is in
+ * system than it ever had since the last pass: none while at most 1/7 of what is in
  * use is idle, else down to half of that, so that the next growth need not do it again.
  */
 static u64 excess(u64 inuse, u64 idle)
 {
-	u64 keep = max_t(u64, inuse / 32, GROW_UNIT);
+	u64 keep = max_t(u64, inuse / 7, GROW_UNIT);
 
 	return idle > keep ? idle - keep / 2 : 0;
 }
 
 /*
  * A span without memory was found, while caches may have spans with memory. Empties
- * them where they have too much of it, now and then; true if it has done so.
+ * them if that is more than 1/64 of what is in use, now and then; true if it has done so.
  */
 bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
 {
@@ -216,8 +216,7 @@ bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
 	    cmpxchg(&h->last_drain, last, now) != last)
 		return false;
 	spanheap_heap_stats(h, &st);
-	if (!st.cached_bytes || !excess(st.inuse_bytes >> PAGE_SHIFT,
-					(st.resident_bytes - st.inuse_bytes) >> PAGE_SHIFT))
+	if (st.cached_bytes <= max_t(u64, st.inuse_bytes / 64, GROW_UNIT << PAGE_SHIFT))
 		return false;
 	spanheap_cache_drain(h);
 	return true;

@@ -90,18 +90,19 @@ static void fragment(struct spanheap *h, u32 nr)
 
 /*
  * M6, M24: what does not fit into idle pages gets new ones, and the system gets idle
- * ones for them, as soon as they are more than 1/32 of what is in use
+ * ones for them, as soon as they are more than 1/7 of what is in use
  */
 static void growth_gives_back_what_is_idle(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 
-	fragment(h, 1);
+	fragment(h, 4);
 	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 32) * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
 	check(test, h);
-	release(h, page_addr(h, 8 * 16));	/* now 32 pages in 2 holes, 1/20 of the rest */
+	release(h, page_addr(h, 8 * 16));
+	release(h, page_addr(h, 10 * 16));	/* now 96 pages in 6 holes, 1/6 of the rest */
 	KUNIT_EXPECT_NOT_NULL(test, alloc_as(h, NULL, 32, 0, 0, GFP_NOWAIT));
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 64) * PAGE_SIZE);
 	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 8));	/* fits: has memory */
@@ -110,7 +111,7 @@ static void growth_gives_back_what_is_idle(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
 	KUNIT_EXPECT_EQ(test, fake.flushes, 1u);
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes - stats(h)->inuse_bytes,
-			rounddown(stats(h)->inuse_bytes / 64, PAGE_SIZE));
+			rounddown(stats(h)->inuse_bytes / 14, PAGE_SIZE));
 	check(test, h);
 
 	h->resident_peak = ARENA;	/* as much memory as it ever had: no matter */
