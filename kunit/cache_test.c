@@ -156,10 +156,9 @@ static void held_depot_is_done_without(struct kunit *test)
 		q[i] = alloc(h, 24);
 	for (i = 0; i < 3 * mag; i++)		/* two on the CPU, and the depot's first */
 		release(h, p[i]);
-	release(h, p[i]);
 	KUNIT_EXPECT_EQ(test, depot_full(h, 2), 1u);
 	raw_spin_lock(&node->depot[2].lock);
-	for (i++; i < 5 * mag; i++)
+	for (; i < 5 * mag; i++)
 		release(h, p[i]);
 	KUNIT_EXPECT_EQ(test, depot_full(h, 2), 1u);
 	KUNIT_EXPECT_GT(test, h->uncached_pages, 0);
