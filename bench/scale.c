@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "../kunit/nothing_arena.h"
 #include "bench.h"
 
 #define SCALE_PAGES	SZ_16M			/* of the arena: 64 GiB */
@@ -21,61 +22,16 @@
 
 /* ---- an arena of addresses only ---- */
 
-static struct page *nothing;	/* what every page of the arena is */
-
-static int fake_reserve(struct spanheap *h, unsigned long nr)
-{
-	nothing = nothing ?: alloc_page(GFP_KERNEL);
-	h->base = (void *)BENCH_NOWHERE;
-	return nothing ? 0 : -ENOMEM;
-}
-
-static void fake_unreserve(struct spanheap *h)
-{
-}
-
-static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
-{
-	return nr;
-}
-
-/* The releaser drops a reference to each page */
-static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
-{
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		get_page(nothing);
-		pages[i] = nothing;
-	}
-	return nr;
-}
-
-static void fake_flush(struct spanheap *h, u32 start, u32 end)
-{
-}
-
-static const struct arena_ops fake_ops = {
-	.name = "nothing",
-	.reserve = fake_reserve,
-	.unreserve = fake_unreserve,
-	.back = fake_back,
-	.unback = fake_unback,
-	.flush = fake_flush,
-};
-
 /* When the last heap with this arena is gone */
 void bench_fake_done(void)
 {
-	if (nothing)
-		__free_page(nothing);
-	nothing = NULL;
+	nothing_done();
 }
 
 /* Without per-CPU caches: it is the page heap that is measured */
 static void *fake_create(unsigned long nr_pages)
 {
-	struct spanheap *h = spanheap_heap_create(&fake_ops, nr_pages, bench_clock);
+	struct spanheap *h = spanheap_heap_create(&nothing_ops, nr_pages, bench_clock);
 
 	if (IS_ERR(h))
 		return NULL;

@@ -11,6 +11,7 @@
 #include <compat/kasan.h>
 
 #include "fake_arena.h"
+#include "nothing_arena.h"
 
 /* M1: a new heap is empty; what fails half-way is torn down */
 static void new_heap_is_empty(struct kunit *test)
@@ -362,49 +363,6 @@ static void only_pages_taken_are_backed(struct kunit *test)
 	check(test, h);
 }
 
-/* ---- an arena of some GiB: addresses of nothing, one page again and again ---- */
-
-static struct page *nothing;
-
-static int nothing_reserve(struct spanheap *h, unsigned long nr)
-{
-	h->base = (void *)(1UL << 40);
-	return 0;
-}
-
-static void nothing_unreserve(struct spanheap *h)
-{
-}
-
-static u32 nothing_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
-{
-	return nr;
-}
-
-static u32 nothing_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
-{
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		get_page(nothing);
-		pages[i] = nothing;
-	}
-	return nr;
-}
-
-static void nothing_flush(struct spanheap *h, u32 start, u32 end)
-{
-}
-
-static const struct arena_ops nothing_ops = {
-	.name = "nothing",
-	.reserve = nothing_reserve,
-	.unreserve = nothing_unreserve,
-	.back = nothing_back,
-	.unback = nothing_unback,
-	.flush = nothing_flush,
-};
-
 /* M8, M9: with memory here and there, as much is counted as there is */
 static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 {
@@ -415,8 +373,6 @@ static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 
 	if (IS_ENABLED(CONFIG_KASAN) || want_init_on_alloc(0) || want_init_on_free())
 		kunit_skip(test, "would write to what is no memory");
-	nothing = alloc_page(GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, nothing);
 	h = test_heap_new(test, &nothing_ops, all, 0);
 	p = alloc(h, all);
 	check(test, h);
@@ -448,7 +404,7 @@ static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 		check(test, h);
 	}
 	test_heap_end(h);
-	__free_page(nothing);
+	nothing_done();
 }
 
 /* M9, M17: both parts of a split keep the idle age and what is known to be zero */
