@@ -343,7 +343,7 @@ static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word
 /* Only the owner of the pages calls this; a word may have other pages' bits too */
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
-	u32 leaf = idx >> LEAF_SHIFT, in_leaf = 0, n;
+	u32 in_leaf = 0, n;
 	atomic_long_t *word;
 	unsigned long mask;
 
@@ -357,9 +357,8 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 		if (n == nr || !((idx + n) & LEAF_MASK)) {
 			int change = backed ? in_leaf : -in_leaf;
 
-			atomic_add(change, &h->leaf_backed[leaf]);
+			atomic_add(change, &h->leaf_backed[idx >> LEAF_SHIFT]);
 			atomic_add(change, &h->group_backed[idx >> GROUP_SHIFT]);
-			leaf++;
 			in_leaf = 0;
 		}
 	}

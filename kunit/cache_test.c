@@ -37,6 +37,22 @@ static u32 shelf_nr(struct spanheap *h, u32 nr)
 	return h->cache_node[numa_node_id()]->shelf[nr].nr;
 }
 
+/* Nothing is in use; so many spans of nr pages come from caches, and no more */
+static void expect_cached(struct kunit *test, struct spanheap *h, u32 nr, u32 kept)
+{
+	u64 slow = h->allocs;
+	u32 i;
+
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	for (i = 0; i < kept; i++)
+		KUNIT_EXPECT_NOT_NULL(test, alloc(h, nr));
+	KUNIT_EXPECT_EQ(test, h->allocs, slow);
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, nr));
+	KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+	check(test, h);
+}
+
 /* M35: a hit is the span freed last; it takes no lock and counts on its CPU */
 static void freed_span_is_handed_out_again(struct kunit *test)
 {
@@ -113,7 +129,6 @@ static void full_shelf_overflows_to_the_heap(struct kunit *test)
 	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
 	u32 kept = CACHE_SLOTS + 4, i;		/* 96 pages are 4 spans of 24 */
 	void *p[CACHE_SLOTS + 4 + 3];
-	u64 slow;
 
 	for (i = 0; i < ARRAY_SIZE(p); i++) {
 		p[i] = alloc(h, 24);
@@ -125,15 +140,7 @@ static void full_shelf_overflows_to_the_heap(struct kunit *test)
 		check(test, h);
 	}
 	KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 4u);
-	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
-	slow = h->allocs;
-	for (i = 0; i < kept; i++)
-		KUNIT_EXPECT_NOT_NULL(test, alloc(h, 24));
-	KUNIT_EXPECT_EQ(test, h->allocs, slow);
-	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 24));
-	KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
-	check(test, h);
+	expect_cached(test, h, 24, kept);
 	test_heap_end(h);
 }
 
@@ -215,7 +222,6 @@ static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 16);
 	u32 kept = (2 + DEPOT_MAGS) * 4, i;	/* spans of 2 pages, 4 a magazine */
 	static void *p[200];
-	u64 slow;
 
 	KUNIT_EXPECT_EQ(test, mag_size(h, 2), 4u);
 	for (i = 0; i < 200; i++)
@@ -229,15 +235,7 @@ static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, depot_full(h, 2), DEPOT_MAGS);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 2 * kept);
 	KUNIT_EXPECT_EQ(test, h->uncached_pages, 2 * (200 - kept));
-	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
-	slow = h->allocs;
-	for (i = 0; i < kept; i++)
-		KUNIT_EXPECT_NOT_NULL(test, alloc(h, 2));
-	KUNIT_EXPECT_EQ(test, h->allocs, slow);
-	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 2));
-	KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
-	check(test, h);
+	expect_cached(test, h, 2, kept);
 	test_heap_end(h);
 }
 
