@@ -14,8 +14,8 @@
 #include "../spanheap_internal.h"
 
 /*
- * Where in memory nothing is: subjects that only hand out addresses (gen_pool,
- * the ancestor, a spanheap with a fake arena) manage a range from here on.
+ * Where in memory nothing is: subjects that only hand out addresses (gen_pool, the
+ * ancestor) manage a range from here on.
  */
 #define BENCH_NOWHERE	(1UL << 40)
 

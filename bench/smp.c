@@ -156,12 +156,12 @@ static bool produce_burst(struct worker *w)
 		if (ok)
 			r->slot[put++ % RING] = p;
 	}
+	w->ops += put - r->put;
 	if (n)
 		/* pairs with the acquire in consume_burst() */
 		smp_store_release(&r->put, put);
 	else
 		cpu_relax();
-	w->ops += n;
 	return ok;
 }
 
