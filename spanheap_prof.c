@@ -140,7 +140,8 @@ void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
 /*
  * This CPU is due a sample; in its section. Returns the distance it was drawn
  * with, 0: the profile is off. The next one's is doubled when samples come too
- * fast. When they are slow, it is what would make them come about right.
+ * fast. When they are slow, it is halved until they would come about right. By powers
+ * of two only: each distance makes buckets of its own, which stay.
  */
 u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 {
@@ -152,7 +153,7 @@ u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 	if (rate >= THROTTLE_RATE && gap < least)
 		next = min(distance * 2, rate * THROTTLE_MAX);
 	else if (distance > rate && gap > 4 * least)
-		next = max(div64_u64(distance, div64_u64(gap, 2 * least + 1)), rate);
+		next = max(distance >> ilog2(div64_u64(gap, 2 * least + 1)), rate);
 	c->prof_distance = min(next, SPANHEAP_PROF_RATE_MAX);
 	draw(c);
 	return rate ? distance : 0;

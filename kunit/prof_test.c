@@ -285,6 +285,7 @@ struct throttled {
 	struct span_cache c;
 	u64 gap;		/* ns since the last sample */
 	u32 samples;
+	unsigned long seen;	/* distances over the rate, as powers of two */
 	u64 pages, estimate;
 };
 
@@ -303,6 +304,7 @@ static void run_throttled(struct throttled *t, u32 n, u32 ns)
 		distance = spanheap_prof_due(t->h, c);
 		t->gap = 0;
 		t->samples++;
+		t->seen |= is_power_of_2(distance) ? distance / RATE : BIT(63);
 		/* x / (1 - exp(-x)) is 1 + x / 2 + x^2 / 12, nearly; x is 1/8 at most */
 		t->estimate += (distance >> PAGE_SHIFT) + 8 +
 			       div64_u64(16 * 16 * PAGE_SIZE / 12, distance);
@@ -362,6 +364,9 @@ static void throttle_favours_nobody(struct kunit *test)
 		   fast->samples, fast->estimate);
 	kunit_info(test, "slow: %llu pages, %u samples, estimated %llu\n", slow->pages,
 		   slow->samples, slow->estimate);
+	/* Each distance has buckets of its own, which stay: there must be few */
+	KUNIT_EXPECT_EQ(test, fast->seen & ~GENMASK(14, 0), 0ul);
+	KUNIT_EXPECT_EQ(test, slow->seen & ~GENMASK(14, 0), 0ul);
 	KUNIT_EXPECT_LE(test, abs((s64)(fast->estimate - fast->pages)),
 			(s64)div_u64(fast->pages, 10));
 	/* fewer, and of more different weights: 5 standard deviations */
