@@ -112,12 +112,12 @@ static inline void *compat_reserve(unsigned long nr, void **backend)
 
 	if (!page)
 		return NULL;
-	pages = kvmalloc_array(nr, sizeof(*pages), GFP_KERNEL);
+	pages = vmalloc_array(nr, sizeof(*pages));	/* may be of more than INT_MAX bytes */
 	if (pages) {
 		for (i = 0; i < nr; i++)
 			pages[i] = page;
 		base = vmap(pages, nr, VM_MAP, PAGE_KERNEL_RO);
-		kvfree(pages);
+		vfree(pages);
 	}
 	if (base) {
 		compat_clear_ptes(base, NULL, nr);
