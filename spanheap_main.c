@@ -178,10 +178,10 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 		      "spanheap: unregistering from within a callback\n"))
 		return;
 	spanheap_client_quiesce(c);
+	spanheap_sysfs_del_client(c);	/* first: the name is free when it leaves the list */
 	mutex_lock(&h->clients_lock);
 	list_del(&c->list);
 	mutex_unlock(&h->clients_lock);
-	spanheap_sysfs_del_client(c);
 	spanheap_specials_leave(c);
 
 	/* Frees take the heap lock now, and see either client of a span */
@@ -267,8 +267,8 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * grows.
  *
  * A failure is counted, and logged (rate-limited) without __GFP_NOWARN: error -28,
- * the arena is full, or the rest of it cached and @gfp does not let the caches be
- * emptied; -122, the client is at its limit; -12, the system has no
+ * the arena is full, or the rest of it is in caches, which are emptied first if
+ * @gfp may block; -122, the client is at its limit; -12, the system has no
  * memory; -22, nonsense was asked for.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the

@@ -242,9 +242,12 @@ int spanheap_sysfs_init(struct spanheap *h)
 	return err;
 }
 
+/* Gone from sysfs before this module's text is: the last put may come later */
 void spanheap_sysfs_exit(void)
 {
+	kobject_del(spanheap_heap->kobj_dir);
 	kobject_put(spanheap_heap->kobj_dir);
 	spanheap_heap->kobj_dir = NULL;
+	kobject_del(dir);
 	kobject_put(dir);
 }
