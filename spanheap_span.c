@@ -746,10 +746,13 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 	bool waited = false, drained = false, releasing;
 	unsigned long flags;
 	struct span *s;
+	u64 limit;
 
 	while (!spanheap_charge(client, nr)) {
 		/* its own dead spans count until they are swept */
-		if (!p.reclaim || !client->sweep || !spanheap_reclaim(h, client, nr))
+		limit = READ_ONCE(client->limit_pages);
+		if (!p.reclaim || (limit && nr > limit) ||
+		    !spanheap_reclaim_own(h, client, nr))
 			return ERR_PTR(-EDQUOT);
 	}
 	for (;;) {

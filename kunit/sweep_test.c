@@ -464,18 +464,28 @@ static void shrinking_waits_for_the_callback_test(struct kunit *test)
 	release(sc.h, p);
 }
 
-/* At its limit a client gets what its dead spans have */
+/* At its limit a client gets what its dead spans have; others' would not help it */
 static void limit_counts_no_dead_spans_test(struct kunit *test)
 {
 	void *p = get(&sc, 8), *q;
 
+	new_swept(test, &other, "other");
+	q = get(&other, 8);
+	set_dead(&other, q);
+	spanheap_cycle_begin(other.client);
 	spanheap_set_limit(sc.client, 8);
+	spanheap_cycle_begin(sc.client);
+	KUNIT_EXPECT_NULL(test, get(&sc, 9));	/* never */
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
+	KUNIT_EXPECT_NULL(test, get(&sc, 1));
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 1u);
 	set_dead(&sc, p);
 	KUNIT_EXPECT_NULL(test, get(&sc, 1));
 	spanheap_cycle_begin(sc.client);
 	q = get(&sc, 4);
 	KUNIT_EXPECT_NOT_NULL(test, q);
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 4);
+	KUNIT_EXPECT_EQ(test, other.nr_asked, 0u);
 	check(test, sc.h);
 }
 
