@@ -1346,13 +1346,16 @@ static bool is_swept(const struct span *s)
 static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 				struct span *prev)
 {
+	enum span_state state;
 	u32 backed;
 
 	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
 		return "spans do not tile the map";
 	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
 		return "map entries do not name the span";
-	switch (span_state(s)) {
+	/* Once: caches take spans in use and give them back without the lock */
+	state = span_state(s);
+	switch (state) {
 	case SPAN_DEAD:
 		return "dead record in the map";
 	case SPAN_TAKEN:
@@ -1364,12 +1367,12 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	backed = count_bits(h, idx, s->nr_pages);
 	if (count_backed(h, idx, s->nr_pages) != backed)
 		return "backed pages of a leaf or a group are not as many as counted";
-	switch (span_state(s)) {
+	switch (state) {
 	case SPAN_INUSE:
 	case SPAN_CACHED:
 		if (s->nr_released || backed != s->nr_pages)
 			return "in-use or cached span with unbacked pages";
-		return span_state(s) == SPAN_INUSE && is_swept(s) ?
+		return state == SPAN_INUSE && is_swept(s) ?
 		       __spanheap_check_busy(h, s) : NULL;
 	case SPAN_FREE:
 		break;

@@ -4,6 +4,7 @@
  * again. Cases run on one CPU; cache_kb of the suite's heap is 256.
  */
 #include <linux/jump_label.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/prandom.h>
 
@@ -192,6 +193,38 @@ static void held_depot_is_done_without(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 1u);
 	arch_spin_unlock(&node->shelf[24].lock.raw_lock);
 	check(test, h);
+	test_heap_end(h);
+}
+
+/* On another CPU, if there is one */
+static int pairs_fn(void *data)
+{
+	struct spanheap *h = data;
+
+	while (!kthread_should_stop()) {
+		spanheap_heap_free(h, alloc(h, 3), 0);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* What caches do takes no lock: the invariant check sees it happen, and does not mind */
+static void check_bears_a_busy_cache(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 64);
+	struct task_struct *task = kthread_run(pairs_fn, h, "spanheap_pairs");
+	char why[128] = "";
+	int err = 0;
+	u32 i;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	for (i = 0; i < 20000 && !err; i++) {
+		err = spanheap_heap_check(h, why, sizeof(why));
+		cond_resched();
+	}
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ_MSG(test, err, 0, "%s", why);
+	KUNIT_EXPECT_GT(test, stats(h)->frees, 0);
 	test_heap_end(h);
 }
 
@@ -484,6 +517,7 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(longer_spans_have_slots),
 	KUNIT_CASE(full_shelf_overflows_to_the_heap),
 	KUNIT_CASE(held_depot_is_done_without),
+	KUNIT_CASE(check_bears_a_busy_cache),
 	KUNIT_CASE(cached_spans_are_idle),
 	KUNIT_CASE(magazines_overflow_to_depot_and_heap),
 	KUNIT_CASE(edge_of_a_magazine_stays_on_the_cpu),
