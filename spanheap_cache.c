@@ -595,8 +595,9 @@ static void drain_visit(struct visit *v, struct span_cache *c, int cpu)
 }
 
 /*
- * Put what is cached into the page heap. Process context with interrupts on;
- * allocates nothing and sleeps nowhere, so reclaim may call it.
+ * Put what is cached into the page heap: all of it, also what another caller took out.
+ * Process context; may sleep, but only for others in here, who allocate nothing
+ * either, so reclaim may call it.
  */
 void spanheap_cache_drain(struct spanheap *h)
 {
@@ -604,9 +605,11 @@ void spanheap_cache_drain(struct spanheap *h)
 
 	if (!h->cache)
 		return;
+	mutex_lock(&h->drain_lock);
 	visit_all(&v);
 	spanheap_depot_drain(h);
 	spanheap_put_cached(h, llist_del_all(&h->drained));
+	mutex_unlock(&h->drain_lock);
 }
 
 static int cpu_dead(unsigned int cpu, struct hlist_node *node)
@@ -704,6 +707,7 @@ int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 
 	if (!kb)
 		return 0;
+	mutex_init(&h->drain_lock);
 	init_llist_head(&h->drained);
 	h->cache_pages = ((unsigned long)kb << 10) >> PAGE_SHIFT;
 	h->cache_bytes = num_possible_cpus() * sizeof(*h->cache);

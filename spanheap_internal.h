@@ -7,6 +7,7 @@
  *	spanheap_client.collect_lock (mutex) one collect callback of a client at a time
  *	spanheap_client.cycle_lock (mutex) one beginner of a client's cycles at a time
  *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
+ *	spanheap.drain_lock	(mutex) one emptying of the caches at a time; as below
  *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so
  *				its holder allocates nothing
  *	spanheap.lock		(spinlock, irqsave) the heap lock: the span map,
@@ -349,6 +350,7 @@ struct spanheap {
 
 	struct mutex release_lock;	/* release_pages */
 
+	struct mutex drain_lock;	/* one emptying of the caches at a time */
 	struct llist_head drained;	/* taken out of caches, not yet put */
 	struct cache_node **cache_node;	/* [nr_node_ids]; constant; NULL: no such node */
 	unsigned long cache_pages;	/* constant; the cache_kb parameter */

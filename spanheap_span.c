@@ -20,6 +20,7 @@
 
 #define TAKE_RECORDS	3u	/* lead and tail of a split, a growth */
 #define SPARE_KEEP	64u	/* records a trim leaves */
+#define RELEASE_WAITS	64u	/* batches of releasers an allocation waits for, at most */
 
 static struct kmem_cache *span_cache;
 
@@ -700,12 +701,12 @@ static struct span *__take(struct spanheap *h, struct spanheap_client *client,
 	return s;
 }
 
-/* A releaser holds spans that will be free soon; it allocates nothing */
-static bool wait_for_release(struct spanheap *h, gfp_t gfp, bool *waited)
+/* A releaser holds spans that will be free soon, then the next; it allocates nothing */
+static bool wait_for_release(struct spanheap *h, gfp_t gfp, u32 *waited)
 {
-	if (*waited || !gfpflags_allow_blocking(gfp))
+	if (*waited == RELEASE_WAITS || !gfpflags_allow_blocking(gfp))
 		return false;
-	*waited = true;
+	++*waited;
 	mutex_lock(&h->release_lock);
 	mutex_unlock(&h->release_lock);
 	return true;
@@ -743,9 +744,10 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 		.records = LIST_HEAD_INIT(p.records),
 		.reclaim = spanheap_may_reclaim(gfp),
 	};
-	bool waited = false, drained = false, releasing;
+	bool drained = false, releasing;
 	unsigned long flags;
 	struct span *s;
+	u32 waited = 0;
 	u64 limit;
 
 	while (!spanheap_charge(client, nr)) {
