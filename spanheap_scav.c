@@ -349,13 +349,21 @@ const struct kernel_param_ops spanheap_ms_ops = {
 	.get = param_get_uint,
 };
 
+/* Pages in caches, now or a moment ago: asked too often for the heap lock */
+static s64 cached(struct spanheap *h)
+{
+	struct span_cache sum;
+
+	spanheap_cache_sum(h, &sum);
+	return max_t(s64, sum.cached_pages - READ_ONCE(h->uncached_pages), 0);
+}
+
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
 	struct spanheap *h = spanheap_heap;
-	struct spanheap_stats st;
+	s64 idle = resident(h) - (s64)READ_ONCE(h->out_pages) + cached(h);
 
-	spanheap_heap_stats(h, &st);
-	return (st.resident_bytes - st.inuse_bytes) >> PAGE_SHIFT ?: SHRINK_EMPTY;
+	return idle > 0 ? idle : SHRINK_EMPTY;
 }
 
 /*
@@ -367,7 +375,8 @@ static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 	struct spanheap *h = spanheap_heap;
 	u64 n;
 
-	spanheap_cache_drain(h);
+	if (cached(h))
+		spanheap_cache_drain(h);
 	n = release_idle(h, 0, sc->nr_to_scan);
 	return n ? n : SHRINK_STOP;
 }
