@@ -74,6 +74,7 @@ static const struct pair {
 	const char *name;
 	u64 (*pairs)(u32 nr, u32 n);
 	u32 nr[LENGTHS];
+	bool maps;	/* each time: a system call of the host in User-Mode Linux */
 } pairs[] = {
 	{ "spanheap", spanheap_pairs,
 	  { 1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536 } },
@@ -83,9 +84,9 @@ static const struct pair {
 	{ "kmem_cache 128 B", kmem_pairs, { 1 } },
 	{ "gen_pool first fit", first_fit_pairs, { 1, 16, 256, 4096, 65536 } },
 	{ "gen_pool best fit", best_fit_pairs, { 1, 16 } },
-	{ "vmalloc", vmalloc_pairs, { 1, 4, 16, 64, 256, 1024 } },
-	{ "kvmalloc", kvmalloc_pairs, { 1, 4, 16, 64, 256, 1024 } },
-	{ "vm_map_ram", vm_map_ram_pairs, { 1, 4, 16, 64, 256, 1024 } },
+	{ "vmalloc", vmalloc_pairs, { 1, 4, 16, 64, 256, 1024 }, true },
+	{ "kvmalloc", kvmalloc_pairs, { 1, 4, 16, 64, 256, 1024 }, true },
+	{ "vm_map_ram", vm_map_ram_pairs, { 1, 4, 16, 64, 256, 1024 }, true },
 	{ "ancestor", ancestor_pairs, { 1, 16, 256, 4096, 65536 } },
 	{ "interrupts off and on", irqs_pairs, { 1 } },
 };
@@ -211,7 +212,7 @@ int bench_pair(void)
 			u64 ns;
 
 			cond_resched();
-			if (!nr)
+			if (!nr || (p->maps && IS_ENABLED(CONFIG_UML)))
 				continue;
 			if (!rep) {
 				n[i] = how_many(p, nr, SLICE_NS);

@@ -93,6 +93,7 @@ def goals(data):
         for n, bound in ((1, 10), (16, 25), (256, 300)):
             yield 3, f"vmalloc+vfree / warm pair, {n} pages", m, ratios(data, pair(m, "vmalloc", n), pair(m, "spanheap", n)), ">=", bound
         yield 3, "vmalloc+vfree / cold alloc+free, 256 pages", m, ratios(data, k(m, "cold", "vmalloc", 256, "alloc+free"), k(m, "cold", "spanheap", 256, "alloc+free")), ">=", 1.5
+        yield 3, "vmalloc+vfree / cold alloc+free+release, 256 pages", m, ratios(data, k(m, "cold", "vmalloc", 256, "alloc+free"), k(m, "cold", "spanheap", 256, "alloc+free+release")), ">=", 1.5
     for m in BOOT:
         for n in (1, 4, 16, 64, 256, 1024):
             yield 3, f"vmalloc+vfree / warm pair, {n} pages", m, ratios(data, pair(m, "vmalloc", n), pair(m, "spanheap", n)), ">", 1
@@ -102,7 +103,7 @@ def goals(data):
         for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
             yield 4, f"{op}, 1,000,000 / 1,000 free spans", m, ratios(data, k(m, "scale", "spanheap", 1000000, op), k(m, "scale", "spanheap", 1000, op)), "<=", 2
     for m in NATIVE:
-        for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9"):
+        for op in ("alloc p50", "alloc p99.9", "free p50", "free p99.9", "free of the rest p50", "free of the rest p99.9"):
             yield 4, f"{op}, 65,536 holes of 8 KiB / 1,000", m, ratios(data, k(m, "holes", "spanheap", 65536, op), k(m, "holes", "spanheap", 1000, op)), "<=", 2
     for m in NATIVE + STOCK:
         for n in (1, 16):

@@ -280,7 +280,7 @@ struct holes {
 	void *rest[HOLES];
 	void *hole[HOLES];
 	void *misfit[MISFITS];
-	struct bench_hist alloc, free;
+	struct bench_hist alloc, free, rest_free;
 };
 
 /* Allocations that fit none of n holes, then frees of everything in reverse */
@@ -320,11 +320,12 @@ static int holes_run(struct holes *b, const struct bench_heap_ops *ops, u32 n,
 	for (i = n; i--;) {
 		start = bench_cycles();
 		ops->free(heap, b->rest[i], REST_PAGES);
-		bench_hist_add(&b->free, bench_cycles() - start);
+		bench_hist_add(&b->rest_free, bench_cycles() - start);
 	}
 	if (rep && !err) {
 		bench_out_hist("holes", ops->name, n, "alloc", rep, &b->alloc);
 		bench_out_hist("holes", ops->name, n, "free", rep, &b->free);
+		bench_out_hist("holes", ops->name, n, "free of the rest", rep, &b->rest_free);
 	}
 	ops->destroy(heap);
 	cond_resched();
@@ -349,22 +350,29 @@ int bench_holes(void)
 
 /* ---- how long the heap lock is held, and who waits for it ---- */
 
-#define RELEASE_SLICE	16384u	/* pages */
+#define RELEASE_SLICE_NS	(10 * NSEC_PER_MSEC)
+#define RELEASE_PAGES		16384u	/* between looks at the clock */
 
 /*
- * In slices, each some milliseconds: a hold that the heap is to blame for is in
+ * In slices: a hold that the heap is to blame for is in
  * nearly all of them, one that the machine was taken from in few.
  */
 static int release_fn(void *data)
 {
 	struct filled *f = data;
+	u64 n, released, end;
 
 	do {
 		WRITE_ONCE(spanheap_hold_max, 0);
-		if (!spanheap_scavenge(f->heap, 0, RELEASE_SLICE))
-			break;
-		bench_hist_add(&f->slices, READ_ONCE(spanheap_hold_max));
-	} while (!kthread_should_stop());
+		released = 0;
+		end = ktime_get_ns() + RELEASE_SLICE_NS;
+		do {
+			n = spanheap_scavenge(f->heap, 0, RELEASE_PAGES);
+			released += n;
+		} while (n && ktime_get_ns() < end);
+		if (released)
+			bench_hist_add(&f->slices, READ_ONCE(spanheap_hold_max));
+	} while (n && !kthread_should_stop());
 	WRITE_ONCE(f->nr_free, 0);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);

@@ -12,7 +12,7 @@
 #include "bench.h"
 
 #define SLICE_NS	(8 * NSEC_PER_MSEC)
-#define SLICES		5u	/* the best of them makes a repetition */
+#define SLICES		9u	/* of each kind; the best makes a repetition */
 #define RING		1024u	/* spans on their way to the other CPU, at most */
 #define RING_PAGES	16384u	/* ... and pages */
 #define BURST		64u	/* pairs between looks at the clock */
@@ -280,14 +280,27 @@ static u64 run_slice(const struct smp_subject *s, u32 nr, const enum role *role,
 	return rate;
 }
 
-static u64 run(const struct smp_subject *s, u32 nr, const enum role *role, u32 n)
+static const struct {
+	const char *metric;
+	enum role role[2];
+	u32 workers;
+} hows[] = {
+	{ "1 CPU pairs/s", { PAIRS }, 1 },
+	{ "2 CPUs pairs/s", { PAIRS, PAIRS }, 2 },
+	{ "producer/consumer pairs/s", { PRODUCE, CONSUME }, 2 },
+};
+
+/* They take turns slice by slice: what disturbs one for a while disturbs them all */
+static void run(const struct smp_subject *s, u32 nr, u32 rep)
 {
-	u64 best = 0;
-	u32 i;
+	u64 best[ARRAY_SIZE(hows)] = {};
+	u32 i, k;
 
 	for (i = 0; i < SLICES; i++)
-		best = max(best, run_slice(s, nr, role, n));
-	return best;
+		for (k = 0; k < ARRAY_SIZE(hows); k++)
+			best[k] = max(best[k], run_slice(s, nr, hows[k].role, hows[k].workers));
+	for (k = 0; rep && k < ARRAY_SIZE(hows); k++)	/* 0 warms */
+		bench_out("smp", s->name, nr, hows[k].metric, rep, best[k]);
 }
 
 static void teardown(void)
@@ -319,8 +332,6 @@ static int setup(void)
 
 int bench_smp(void)
 {
-	static const enum role both[] = { PAIRS, PAIRS };
-	static const enum role apart[] = { PRODUCE, CONSUME };
 	u32 rep, i, k;
 	int err;
 
@@ -333,18 +344,8 @@ int bench_smp(void)
 		for (i = 0; i < ARRAY_SIZE(subjects); i++) {
 			const struct smp_subject *s = &subjects[i];
 
-			for (k = 0; k < ARRAY_SIZE(s->nr) && s->nr[k]; k++) {
-				u64 one = run(s, s->nr[k], both, 1);
-				u64 two = run(s, s->nr[k], both, 2);
-				u64 ring = run(s, s->nr[k], apart, 2);
-
-				if (!rep)	/* warms */
-					continue;
-				bench_out("smp", s->name, s->nr[k], "1 CPU pairs/s", rep, one);
-				bench_out("smp", s->name, s->nr[k], "2 CPUs pairs/s", rep, two);
-				bench_out("smp", s->name, s->nr[k], "producer/consumer pairs/s",
-					  rep, ring);
-			}
+			for (k = 0; k < ARRAY_SIZE(s->nr) && s->nr[k]; k++)
+				run(s, s->nr[k], rep);
 		}
 	}
 	teardown();
