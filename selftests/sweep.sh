@@ -3,7 +3,7 @@
 # Sweeping: the page cache sample, in the background and under growth; callbacks
 # on both CPUs at once, that recurse, and whose client goes.
 # expect: spanheap: client .* is gone and leaves
-# expect: WARNING: .* at (.* )?(spanheap_(cycle_begin|sweep|sweep_one|release_all|heap_unregister)|ask|make_orphans)[.+]
+# expect: WARNING: .* at (.* )?(spanheap_(cycle|sweep|sweep_one|release_all|heap_unregister)|ask|make_orphans)[.+]
 . /lib.sh
 P=/sys/kernel/debug/spanheap_pagecache
 ins arena_mb=128
