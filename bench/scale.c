@@ -379,6 +379,28 @@ static int release_fn(void *data)
 	return 0;
 }
 
+/* The longest that each 10 ms lack on a CPU that only looks at the clock: the host's doing */
+static u64 median_gap(struct bench_hist *hist)
+{
+	u64 last, now, longest, end;
+	u32 i;
+
+	memset(hist, 0, sizeof(*hist));
+	for (i = 0; i < 50; i++) {
+		longest = 0;
+		end = ktime_get_ns() + RELEASE_SLICE_NS;
+		last = bench_cycles();
+		while (ktime_get_ns() < end) {
+			now = bench_cycles();
+			longest = max(longest, now - last);
+			last = now;
+		}
+		bench_hist_add(hist, longest);
+		cond_resched();
+	}
+	return bench_ps(bench_hist_at(hist, 50000));
+}
+
 /* A release of everything on another CPU, and allocation beside it */
 static int hold_run(struct filled *f, u32 nr_free, u32 rep)
 {
@@ -424,6 +446,8 @@ static int hold_run(struct filled *f, u32 nr_free, u32 rep)
 	bench_out_hist("hold", "spanheap", nr_free, "hold", rep, &spanheap_hold_hist);
 	bench_out("hold", "spanheap", nr_free, "longest hold of 10 ms", rep,
 		  bench_ps(bench_hist_at(&f->slices, 50000)));
+	bench_out("hold", "spanheap", nr_free, "longest gap of 10 ms without a lock", rep,
+		  median_gap(&f->slices));
 	bench_out("hold", "spanheap", nr_free, "holds", rep, spanheap_hold_hist.n);
 	pages = h->scavenged_pages - pages;
 	bench_out("hold", "spanheap", nr_free, "pages/s", rep,

@@ -11,8 +11,9 @@
 
 #include "bench.h"
 
-#define SLICE_NS	(8 * NSEC_PER_MSEC)
-#define SLICES		9u	/* of each kind; the best makes a repetition */
+#define WARM_NS		(3 * NSEC_PER_MSEC)	/* until the ring and what is beside it are full */
+#define SLICE_NS	(4 * NSEC_PER_MSEC)
+#define SLICES		15u	/* of each kind; the best makes a repetition */
 #define RING		1024u	/* spans on their way to the other CPU, at most */
 #define RING_PAGES	16384u	/* ... and pages */
 #define BURST		64u	/* pairs between looks at the clock */
@@ -192,19 +193,28 @@ static int worker_fn(void *data)
 		[CONSUME] = consume_burst, [NOISE] = noise_burst,
 	};
 	struct worker *w = data;
-	bool ok = true;
-	u64 start;
+	bool ok = true, warm = w->role == NOISE;
+	u64 start, now;
 
 	atomic_inc(w->ready);
 	while (atomic_read(w->ready) < w->wait_for)
 		cond_resched();	/* this CPU may have to make the others */
 	start = ktime_get_ns();
+	now = start;
 	while (ok && !READ_ONCE(*w->stop)) {
 		ok = burst[w->role](w);
-		if (w->role != NOISE && ktime_get_ns() - start > SLICE_NS)
+		if (w->role == NOISE)
+			continue;
+		now = ktime_get_ns();
+		if (warm && now - start > SLICE_NS)
 			break;
+		if (!warm && now - start > WARM_NS) {
+			warm = true;
+			start = now;
+			w->ops = 0;
+		}
 	}
-	w->ns = ktime_get_ns() - start;
+	w->ns = now - start;
 	if (w->role != NOISE)
 		WRITE_ONCE(*w->stop, 1);	/* who ran alone would seem fast */
 	while (!kthread_should_stop())
