@@ -273,11 +273,16 @@ void spanheap_client_exit(struct spanheap_client *c)
 /* The loaded magazine is empty. False: so are the other one and the depot. */
 static noinline bool bin_reload(struct spanheap *h, struct cache_bin *bin, u32 nr)
 {
+	u32 i;
+
 	if (!bin->other_full && !spanheap_depot_swap(h, nr, &bin->other, false))
 		return false;
 	swap(bin->loaded, bin->other);
 	bin->other_full = false;
 	bin->nr = bin->size;
+	/* The first has to be waited for; the next, which bin_pop() gets early, come with it */
+	for (i = 2; i <= min(bin->size, MAG_AHEAD); i++)
+		prefetchw(bin->loaded->span[bin->size - i]);
 	return true;
 }
 

@@ -16,12 +16,14 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/overflow.h>
+#include <linux/prefetch.h>
 #include <linux/slab.h>
 #include <linux/topology.h>
 
 #include "spanheap_internal.h"
 
 #define LOCK_TRIES	200u
+#define PREFETCH_LINES	3u	/* all of a magazine of 16 spans */
 
 /* ---- magazines ---- */
 
@@ -83,10 +85,14 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *
 {
 	struct magazine **from = full ? &d->empty : &d->full;
 	struct magazine **to = full ? &d->full : &d->empty;
-	struct magazine *got;
+	struct magazine *got = READ_ONCE(*from);
+	u32 i;
 
-	if (!READ_ONCE(*from))
+	if (!got)
 		return false;
+	/* Most likely that one, from another CPU: it comes while the lock is taken */
+	for (i = 0; i < PREFETCH_LINES; i++)
+		prefetchw((void *)got + i * SMP_CACHE_BYTES);
 	while (!raw_spin_trylock(&d->lock))
 		if (give_up(tries))
 			return false;
