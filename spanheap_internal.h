@@ -631,8 +631,7 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi);
 u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans);
 void spanheap_sweep_live(struct spanheap *h, const void *addr);
 bool spanheap_may_reclaim(gfp_t gfp);
-u64 spanheap_reclaim_own(struct spanheap *h, struct spanheap_client *client, u32 nr);
-u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr);
+u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others);
 void spanheap_collect(struct spanheap *h, unsigned long min_age);
 
 /* spanheap_scav.c */

@@ -754,7 +754,7 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 		/* its own dead spans count until they are swept */
 		limit = READ_ONCE(client->limit_pages);
 		if (!p.reclaim || (limit && nr > limit) ||
-		    !spanheap_reclaim_own(h, client, nr))
+		    !spanheap_reclaim(h, client, nr, false))
 			return ERR_PTR(-EDQUOT);
 	}
 	for (;;) {
@@ -764,7 +764,7 @@ struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
 		releasing = h->nr_releasing;
 		spin_unlock_irqrestore(&h->lock, flags);
 		if (s == ERR_PTR(-EBUSY)) {
-			p.reclaim = spanheap_reclaim(h, client, nr + align - 1);
+			p.reclaim = spanheap_reclaim(h, client, nr + align - 1, true);
 			continue;
 		}
 		if (s == ERR_PTR(-ENOSPC) &&

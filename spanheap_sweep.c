@@ -479,17 +479,11 @@ static u64 reclaim_from(struct spanheap_client *c, u64 nr)
 }
 
 /*
- * Sweep until nr pages of the client's came free or none of its spans is unswept.
- * Returns the pages that came free. Not from a sweep callback, whose recursion would
- * know no end.
+ * Sweep until nr pages came free or nothing is left unswept: the allocating client
+ * first, then, for room in the arena, others. Returns the pages that came free; 0: grow.
+ * Not from a sweep callback, whose recursion would know no end.
  */
-u64 spanheap_reclaim_own(struct spanheap *h, struct spanheap_client *client, u32 nr)
-{
-	return client->sweep && !spanheap_in_callback(h, true) ? reclaim_from(client, nr) : 0;
-}
-
-/* The same, but then of all others'. 0: grow */
-u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr)
+u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others)
 {
 	struct spanheap_client *c;
 	u64 freed = 0;
@@ -498,7 +492,7 @@ u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr)
 		return 0;
 	if (client->sweep)
 		freed = reclaim_from(client, nr);
-	while (freed < nr && (c = unswept_client(h))) {
+	while (others && freed < nr && (c = unswept_client(h))) {
 		freed += reclaim_from(c, nr - freed);
 		spanheap_client_put(c);
 	}
