@@ -202,6 +202,15 @@ static u64 excess(u64 inuse, u64 idle)
 	return idle > keep ? idle - keep / 2 : 0;
 }
 
+/* Pages in caches, now or a moment ago: asked too often for the heap lock */
+static s64 cached(struct spanheap *h)
+{
+	struct span_cache sum;
+
+	spanheap_cache_sum(h, &sum);
+	return max_t(s64, sum.cached_pages - READ_ONCE(h->uncached_pages), 0);
+}
+
 /*
  * A span without memory was found, while caches may have spans with memory. Empties
  * them if that is more than 1/64 of what is in use, now and then; true if it has done so.
@@ -209,14 +218,14 @@ static u64 excess(u64 inuse, u64 idle)
 bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
 {
 	unsigned long last = READ_ONCE(h->last_drain), now = h->clock();
-	struct spanheap_stats st;
+	s64 pages;
 
 	if (resident(h) <= READ_ONCE(h->resident_peak) || !h->cache ||
 	    !gfpflags_allow_blocking(gfp) || time_before(now, last + DRAIN_TICKS) ||
 	    cmpxchg(&h->last_drain, last, now) != last)
 		return false;
-	spanheap_heap_stats(h, &st);
-	if (st.cached_bytes <= max_t(u64, st.inuse_bytes / 64, GROW_UNIT << PAGE_SHIFT))
+	pages = cached(h);
+	if (pages <= max_t(s64, ((s64)READ_ONCE(h->out_pages) - pages) / 64, GROW_UNIT))
 		return false;
 	spanheap_cache_drain(h);
 	return true;
@@ -348,15 +357,6 @@ const struct kernel_param_ops spanheap_ms_ops = {
 	.set = set_ms,
 	.get = param_get_uint,
 };
-
-/* Pages in caches, now or a moment ago: asked too often for the heap lock */
-static s64 cached(struct spanheap *h)
-{
-	struct span_cache sum;
-
-	spanheap_cache_sum(h, &sum);
-	return max_t(s64, sum.cached_pages - READ_ONCE(h->uncached_pages), 0);
-}
 
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
