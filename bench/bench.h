@@ -101,7 +101,6 @@ struct bench_heap_ops {
 
 extern const struct bench_heap_ops bench_ancestor, bench_fake_spanheap;
 extern const struct bench_heap_ops bench_first_fit, bench_best_fit;
-void bench_fake_done(void);
 
 int bench_pair(void);
 int bench_profile(void);

@@ -22,12 +22,6 @@
 
 /* ---- an arena of addresses only ---- */
 
-/* When the last heap with this arena is gone */
-void bench_fake_done(void)
-{
-	nothing_done();
-}
-
 /* Without per-CPU caches: it is the page heap that is measured */
 static void *fake_create(unsigned long nr_pages)
 {
@@ -264,7 +258,7 @@ int bench_scale(void)
 	int err = scale_of(&bench_fake_spanheap, MANY, SCALE_OPS) ?:
 		  scale_of(&bench_ancestor, MANY, SCALE_OPS);
 
-	bench_fake_done();
+	nothing_done();
 	return err;
 }
 
@@ -344,7 +338,7 @@ int bench_holes(void)
 		      holes_run(b, &bench_ancestor, FEW, rep) ?:
 		      holes_run(b, &bench_ancestor, HOLES, rep);
 	vfree(b);
-	bench_fake_done();
+	nothing_done();
 	return err;
 }
 
@@ -472,6 +466,6 @@ int bench_hold(void)
 		err = hold_run(f, FEW, rep) ?: hold_run(f, MANY, rep);
 	set_cpus_allowed_ptr(current, cpu_possible_mask);
 	vfree(f);
-	bench_fake_done();
+	nothing_done();
 	return err;
 }

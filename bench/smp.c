@@ -186,35 +186,36 @@ static bool consume_burst(struct worker *w)
 	return true;
 }
 
-static int worker_fn(void *data)
+/* Bursts for ns, or until told to stop; ops and ns are of this run */
+static void run_for(struct worker *w, u64 ns)
 {
 	static bool (*const burst[])(struct worker *w) = {
 		[PAIRS] = pair_burst, [PRODUCE] = produce_burst,
 		[CONSUME] = consume_burst, [NOISE] = noise_burst,
 	};
+	u64 start = ktime_get_ns();
+	bool ok;
+
+	w->ops = 0;
+	do {
+		ok = burst[w->role](w);
+		w->ns = ktime_get_ns() - start;
+	} while (ok && w->ns <= ns && !READ_ONCE(*w->stop));
+}
+
+static int worker_fn(void *data)
+{
 	struct worker *w = data;
-	bool ok = true, warm = w->role == NOISE;
-	u64 start, now;
 
 	atomic_inc(w->ready);
 	while (atomic_read(w->ready) < w->wait_for)
 		cond_resched();	/* this CPU may have to make the others */
-	start = ktime_get_ns();
-	now = start;
-	while (ok && !READ_ONCE(*w->stop)) {
-		ok = burst[w->role](w);
-		if (w->role == NOISE)
-			continue;
-		now = ktime_get_ns();
-		if (warm && now - start > SLICE_NS)
-			break;
-		if (!warm && now - start > WARM_NS) {
-			warm = true;
-			start = now;
-			w->ops = 0;
-		}
+	if (w->role == NOISE) {
+		run_for(w, U64_MAX);
+	} else {
+		run_for(w, WARM_NS);
+		run_for(w, SLICE_NS);
 	}
-	w->ns = now - start;
 	if (w->role != NOISE)
 		WRITE_ONCE(*w->stop, 1);	/* who ran alone would seem fast */
 	while (!kthread_should_stop())
