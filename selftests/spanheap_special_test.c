@@ -91,7 +91,7 @@ static bool ran(unsigned int n)
 
 	for (i = 0; i < 250 && READ_ONCE(seen.runs) < n; i++)
 		msleep(20);
-	msleep(20);
+	msleep(20);	/* and no more than n times */
 	return READ_ONCE(seen.runs) == n;
 }
 
@@ -99,14 +99,15 @@ static bool ran(unsigned int n)
 static bool freed(long n)
 {
 	unsigned int i;
-	long got = 0;
+	long got;
 
-	for (i = 0; i < 250 && !got; i++) {
+	for (i = 0; i < 250; i++) {
 		got = cycle(client);
-		if (!got)
-			msleep(20);
+		if (got)
+			return got == n;
+		msleep(20);
 	}
-	return got == n;
+	return false;
 }
 
 /* Process context, no lock, the heap in working order; freed by the sweep after */
