@@ -438,7 +438,7 @@ static inline struct span **map_slot(const struct spanheap *h, u32 idx)
 
 /*
  * The record in the map for a span that starts at addr, if any; no lock. What it
- * points to is ordered by the address dependency; __grow() and __map_set() are
+ * points to is ordered by the address dependency; __grow() and __spanheap_map_set() are
  * the writers.
  */
 static inline struct span *spanheap_span_at(const struct spanheap *h, const void *addr)
@@ -482,6 +482,30 @@ static inline u32 inuse_state(const struct span *s)
 	const struct spanheap_client *c = s->client;
 
 	return SPAN_INUSE | (c->sweep || c == c->heap->orphan ? SPAN_SLOW : 0);
+}
+
+/* Has any page of a FREE or TAKEN span memory? */
+static inline bool has_backed(const struct span *s)
+{
+	return s->nr_released < s->nr_pages;
+}
+
+/* The order of large free spans: best fit is the first that is long enough */
+static inline bool large_less(const struct span *a, const struct span *b)
+{
+	return a->nr_pages != b->nr_pages ? a->nr_pages < b->nr_pages :
+					    a->start < b->start;
+}
+
+/* The busy list of an in-use span of a swept client */
+static inline u32 busy_index(const struct span *s)
+{
+	return min(s->nr_pages, SMALL_PAGES);
+}
+
+static inline bool unswept(const struct client_sweep *sw, const struct span *s)
+{
+	return s->sweepgen == sw->gen - 2;
 }
 
 static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
@@ -548,6 +572,24 @@ struct span *spanheap_shelf_take(struct spanheap *h, u32 nr);
 bool spanheap_shelf_put(struct spanheap *h, struct span *s);
 void spanheap_depot_drain(struct spanheap *h);
 
+/* spanheap_map.c */
+void __spanheap_map_set(struct spanheap *h, struct span *s);
+void __spanheap_map_clear(struct spanheap *h, struct span *s);
+void spanheap_map_cover(struct spanheap *h, struct span *s);
+struct span *spanheap_span_guess(struct spanheap *h, const void *addr);
+bool spanheap_heap_lookup(struct spanheap *h, const void *addr,
+			  struct span_view *view);
+void *spanheap_heap_object(struct spanheap *h, const void *addr);
+struct span *__spanheap_next(struct spanheap *h, u32 idx);
+struct span *__spanheap_span_holding(struct spanheap *h, u32 idx);
+u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);
+void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
+u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr);
+u32 spanheap_count_backed(struct spanheap *h, u32 idx, u32 nr);
+
+/* spanheap_check.c */
+int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
+
 /* spanheap_span.c */
 int spanheap_span_cache_create(void);
 void spanheap_span_cache_destroy(void);
@@ -568,24 +610,16 @@ void spanheap_span_free(struct spanheap *h, const void *addr,
 void __spanheap_free_claimed(struct spanheap *h, struct span *s,
 			     unsigned long *flags);
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
-struct span *spanheap_span_guess(struct spanheap *h, const void *addr);
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller);
-bool spanheap_heap_lookup(struct spanheap *h, const void *addr,
-			  struct span_view *view);
-void *spanheap_heap_object(struct spanheap *h, const void *addr);
-struct span *__spanheap_next(struct spanheap *h, u32 idx);
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,
 			enum span_state state);
 void __spanheap_put(struct spanheap *h, struct span *s);
 void spanheap_trim_records(struct spanheap *h);
-u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);
-void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
 u32 __spanheap_largest_free(struct spanheap *h);
 void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);
-int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
 
 /* spanheap_special.c */
 int spanheap_special_setup(void);
@@ -621,7 +655,6 @@ void __spanheap_busy_add(struct spanheap *h, struct span *s);
 void __spanheap_busy_del(struct spanheap *h, struct span *s);
 bool __spanheap_free_later(struct spanheap *h, struct span *s);
 void __spanheap_busy_back(struct spanheap *h, struct span *s);
-const char *__spanheap_check_busy(struct spanheap *h, struct span *s);
 bool __spanheap_client_get(struct spanheap_client *c);
 void spanheap_client_put(struct spanheap_client *c);
 void spanheap_client_quiesce(struct spanheap_client *c);

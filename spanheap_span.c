@@ -153,251 +153,6 @@ void spanheap_trim_records(struct spanheap *h)
 	}
 }
 
-/* ---- the span map ---- */
-
-static void __map_set(struct spanheap *h, struct span *s)
-{
-	u32 last = span_end(s) - 1;
-
-	/* Fields before the pointer: look-ups follow it */
-	smp_store_release(map_slot(h, s->start), s);
-	smp_store_release(map_slot(h, last), s);	/* as above */
-	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
-	h->seq++;
-}
-
-static void __map_clear(struct spanheap *h, struct span *s)
-{
-	WRITE_ONCE(*map_slot(h, s->start), NULL);
-	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
-	__clear_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
-	h->seq++;
-}
-
-/* Leaves that begin inside an in-use span name it: one word per 2 MiB */
-static void __map_cover(struct spanheap *h, struct span *s)
-{
-	u32 i;
-
-	for (i = (s->start >> LEAF_SHIFT) + 1; i <= (span_end(s) - 1) >> LEAF_SHIFT; i++)
-		WRITE_ONCE(h->cover[i], s->start);
-}
-
-/* The record that may hold page idx and where it starts; exact if it is in use */
-static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
-{
-	struct map_leaf *leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
-	u32 off = idx & LEAF_MASK;
-	unsigned long bit;
-
-	if (!leaf)
-		return NULL;
-	bit = find_last_bit(leaf->starts, off + 1);
-	if (bit <= off) {
-		*start = (idx & ~LEAF_MASK) | bit;
-		return READ_ONCE(leaf->span[bit]);
-	}
-	smp_rmb();	/* leaves before it were set before it: cover leads to one of them */
-	*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
-	return READ_ONCE(*map_slot(h, *start));
-}
-
-/*
- * The record that may hold addr, for a caller who validates what it is; in an
- * RCU read section
- */
-struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
-{
-	u32 idx, start;
-
-	return addr_to_idx(h, addr, &idx) ? map_find(h, idx, &start) : NULL;
-}
-
-/*
- * The in-use span that holds addr; false when there is none. Takes no lock: a
- * span cannot change under a caller who holds it, and a caller who does not gets
- * a span that was in use at some point of the call, or false.
- */
-bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
-{
-	bool found = false;
-	u32 idx, start, seq;
-	struct span *s;
-
-	if (!addr_to_idx(h, addr, &idx))
-		return false;
-	rcu_read_lock();
-	s = map_find(h, idx, &start);
-	seq = s ? READ_ONCE(s->seq) : 0;
-	smp_rmb();	/* pairs with the second one of __spanheap_put() */
-	if (s && span_state(s) == SPAN_INUSE) {
-		smp_rmb();	/* pairs with spanheap_publish() */
-		v->start = READ_ONCE(s->start);
-		v->nr_pages = READ_ONCE(s->nr_pages);
-		v->obj_size = READ_ONCE(s->obj_size);
-		v->client = READ_ONCE(s->client);
-		/*
-		 * Who holds the span has seen these written before. For anybody
-		 * else: pairs with the barriers of __spanheap_put() and
-		 * spanheap_publish().
-		 */
-		smp_rmb();
-		found = span_state(s) == SPAN_INUSE && v->client &&
-			READ_ONCE(s->seq) == seq &&
-			READ_ONCE(*map_slot(h, start)) == s &&
-			v->start == start && idx - start < v->nr_pages;
-	}
-	rcu_read_unlock();
-	return found;
-}
-
-/* The start of the object that holds addr; NULL: no in-use span, or no object */
-void *spanheap_heap_object(struct spanheap *h, const void *addr)
-{
-	struct span_view v;
-	void *base;
-	u64 off;
-
-	if (!spanheap_heap_lookup(h, addr, &v))
-		return NULL;
-	base = page_addr(h, v.start);
-	if (!v.obj_size)
-		return base;
-	off = rounddown((u64)(addr - base), v.obj_size);
-	return off + v.obj_size <= (u64)v.nr_pages << PAGE_SHIFT ? base + off : NULL;
-}
-
-/* The first span that starts at or after page idx */
-struct span *__spanheap_next(struct spanheap *h, u32 idx)
-{
-	lockdep_assert_held(&h->lock);
-	while (idx < h->used) {
-		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
-		u32 bit = find_next_bit(leaf->starts, LEAF_PAGES, idx & LEAF_MASK);
-
-		if (bit < LEAF_PAGES)
-			return leaf->span[bit];
-		idx = (idx | LEAF_MASK) + 1;
-	}
-	return NULL;
-}
-
-/* The span that holds page idx, whatever its state */
-static struct span *__span_at(struct spanheap *h, u32 idx)
-{
-	while (idx < h->used) {
-		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
-		u32 off = idx & LEAF_MASK;
-		u32 bit = find_last_bit(leaf->starts, off + 1);
-
-		if (bit <= off)
-			return leaf->span[bit];
-		idx = (idx & ~LEAF_MASK) - 1;
-	}
-	return NULL;
-}
-
-/*
- * First page of [idx, end) that is backed (or not), else end. The caller owns all
- * of them. Leaves and groups where there is none are skipped: others who own a part of
- * those add their pages after they back them, and take them off after that, so at no
- * time is less counted than the caller's own pages, or more than all but its own.
- */
-u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
-{
-	while (idx < end) {
-		u32 leaf = idx >> LEAF_SHIFT, group = idx >> GROUP_SHIFT, stop, bit;
-		unsigned long *map = h->map[leaf]->backed;
-
-		if (atomic_read(&h->group_backed[group]) == (backed ? 0 : GROUP_PAGES)) {
-			idx = (group + 1) << GROUP_SHIFT;
-			continue;
-		}
-		if (atomic_read(&h->leaf_backed[leaf]) == (backed ? 0 : LEAF_PAGES)) {
-			idx = (leaf + 1) << LEAF_SHIFT;
-			continue;
-		}
-		stop = min(end - (leaf << LEAF_SHIFT), LEAF_PAGES);
-		bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
-			       find_next_zero_bit(map, stop, idx & LEAF_MASK);
-		idx = (leaf << LEAF_SHIFT) + bit;
-		if (bit < stop)
-			return idx;
-	}
-	return end;
-}
-
-/*
- * The word with the bit of page idx, and the bits of it that are of [idx, idx + nr).
- * Returns how many these are.
- */
-static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word,
-		       unsigned long *mask)
-{
-	u32 bit = idx % BITS_PER_LONG, n = min_t(u32, nr, BITS_PER_LONG - bit);
-
-	*word = (atomic_long_t *)&h->map[idx >> LEAF_SHIFT]->backed[BIT_WORD(idx & LEAF_MASK)];
-	*mask = GENMASK(bit + n - 1, bit);
-	return n;
-}
-
-/* Only the owner of the pages calls this; a word may have other pages' bits too */
-void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
-{
-	u32 in_leaf = 0, n;
-	atomic_long_t *word;
-	unsigned long mask;
-
-	for (; nr; idx += n, nr -= n) {
-		n = backed_word(h, idx, nr, &word, &mask);
-		if (backed)
-			atomic_long_or(mask, word);
-		else
-			atomic_long_andnot(mask, word);
-		in_leaf += n;
-		if (n == nr || !((idx + n) & LEAF_MASK)) {
-			int change = backed ? in_leaf : -in_leaf;
-
-			atomic_add(change, &h->leaf_backed[idx >> LEAF_SHIFT]);
-			atomic_add(change, &h->group_backed[idx >> GROUP_SHIFT]);
-			in_leaf = 0;
-		}
-	}
-}
-
-static u32 count_bits(struct spanheap *h, u32 idx, u32 nr)
-{
-	unsigned long mask;
-	atomic_long_t *word;
-	u32 n, count = 0;
-
-	for (; nr; idx += n, nr -= n) {
-		n = backed_word(h, idx, nr, &word, &mask);
-		count += hweight_long(atomic_long_read(word) & mask);
-	}
-	return count;
-}
-
-/* How many of these pages, which have one owner, are backed */
-static u32 count_backed(struct spanheap *h, u32 idx, u32 nr)
-{
-	u32 n, count = 0;
-
-	for (; nr; idx += n, nr -= n) {
-		if (!(idx & GROUP_MASK) && nr >= GROUP_PAGES) {
-			n = GROUP_PAGES;
-			count += atomic_read(&h->group_backed[idx >> GROUP_SHIFT]);
-		} else if (!(idx & LEAF_MASK) && nr >= LEAF_PAGES) {
-			n = LEAF_PAGES;
-			count += atomic_read(&h->leaf_backed[idx >> LEAF_SHIFT]);
-		} else {
-			n = min(nr, LEAF_PAGES - (idx & LEAF_MASK));
-			count += count_bits(h, idx, n);
-		}
-	}
-	return count;
-}
-
 /* How many of the first nr pages of a free span are released: looks at the shorter part */
 static u32 released_before(struct spanheap *h, struct span *s, u32 nr)
 {
@@ -406,23 +161,12 @@ static u32 released_before(struct spanheap *h, struct span *s, u32 nr)
 	if (s->nr_released == s->nr_pages)
 		return nr;
 	if (nr <= s->nr_pages / 2)
-		return nr - count_backed(h, s->start, nr);
+		return nr - spanheap_count_backed(h, s->start, nr);
 	return nr - (s->nr_pages - s->nr_released) +
-	       count_backed(h, s->start + nr, s->nr_pages - nr);
+	       spanheap_count_backed(h, s->start + nr, s->nr_pages - nr);
 }
 
 /* ---- free lists ---- */
-
-static bool has_backed(const struct span *s)
-{
-	return s->nr_released < s->nr_pages;
-}
-
-static bool large_less(const struct span *a, const struct span *b)
-{
-	return a->nr_pages != b->nr_pages ? a->nr_pages < b->nr_pages :
-					    a->start < b->start;
-}
 
 static bool rb_less(struct rb_node *a, const struct rb_node *b)
 {
@@ -506,7 +250,7 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 
 	lockdep_assert_held(&h->lock);
 	__list_remove(h, s);
-	__map_clear(h, s);
+	__spanheap_map_clear(h, s);
 
 	r->start = s->start + nr;
 	r->nr_pages = s->nr_pages - nr;
@@ -529,8 +273,8 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 		list_del_init(&s->lru);
 	}
 
-	__map_set(h, s);
-	__map_set(h, r);
+	__spanheap_map_set(h, s);
+	__spanheap_map_set(h, r);
 	__list_insert(h, s);
 	__list_insert(h, r);
 	return r;
@@ -550,7 +294,7 @@ void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state stat
 static void __merge(struct spanheap *h, struct span *s, struct span *n)
 {
 	__list_remove(h, n);
-	__map_clear(h, n);
+	__spanheap_map_clear(h, n);
 	if (has_backed(n)) {
 		/* The youngest backed part says how long the whole was idle */
 		if (list_empty(&s->lru) || time_after(n->stamp, s->stamp)) {
@@ -585,7 +329,7 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	smp_wmb();	/* look-ups see both before the fields change */
 	s->client = NULL;
 	s->obj_size = 0;
-	__map_clear(h, s);
+	__spanheap_map_clear(h, s);
 	INIT_LIST_HEAD(&s->lru);
 	if (has_backed(s)) {
 		s->stamp = h->clock();
@@ -604,7 +348,7 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 		if (n && n->state == SPAN_FREE)
 			__merge(h, s, n);
 	}
-	__map_set(h, s);
+	__spanheap_map_set(h, s);
 	__list_insert(h, s);
 }
 
@@ -658,7 +402,7 @@ static int __grow(struct spanheap *h, u32 nr, struct prep *p)
 	h->used += ask;
 	h->released_pages += ask;
 	h->grows++;
-	__map_set(h, s);
+	__spanheap_map_set(h, s);
 	__spanheap_put(h, s);
 	trace_spanheap_grow(h->used, ask);
 	return 0;
@@ -882,7 +626,7 @@ void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
 {
 	unsigned long flags;
 
-	__map_cover(h, s);
+	spanheap_map_cover(h, s);
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
 	if (likely(!s->client->sweep)) {
 		s->ahead = s;
@@ -937,7 +681,7 @@ static void report_bad_free(struct spanheap *h, const void *addr,
 
 	spin_lock_irqsave(&h->lock, flags);
 	h->invalid_frees++;
-	s = addr_to_idx(h, addr, &idx) ? __span_at(h, idx) : NULL;
+	s = addr_to_idx(h, addr, &idx) ? __spanheap_span_holding(h, idx) : NULL;
 	if (s)
 		copy = *s;
 	spin_unlock_irqrestore(&h->lock, flags);
@@ -1102,8 +846,8 @@ static struct span *__cut_tail(struct spanheap *h, struct span *s, u32 nr)
 	h->extra_objects += extra_objects(nr, s->obj_size) -
 			    extra_objects(s->nr_pages, s->obj_size);
 	WRITE_ONCE(s->nr_pages, nr);
-	__map_set(h, s);
-	__map_set(h, t);
+	__spanheap_map_set(h, s);
+	__spanheap_map_set(h, t);
 	return t;
 }
 
@@ -1179,11 +923,11 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 	spin_lock_irqsave(&h->lock, flags);
 	h->extra_objects += extra_objects(nr, s->obj_size) -
 			    extra_objects(old, s->obj_size);
-	__map_clear(h, n);
+	__spanheap_map_clear(h, n);
 	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
 	WRITE_ONCE(s->nr_pages, nr);
-	__map_set(h, s);
-	__map_cover(h, s);
+	__spanheap_map_set(h, s);
+	spanheap_map_cover(h, s);
 	__drop_record(h, n);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return true;
@@ -1318,217 +1062,6 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 	spin_unlock_irqrestore(&h->lock, flags);
 }
 
-static bool __on_free_list(struct spanheap *h, struct span *s)
-{
-	struct rb_node *node = h->large.rb_node;
-
-	if (s->nr_pages < SMALL_PAGES)
-		return test_bit(s->nr_pages, h->nonempty) &&
-		       s->list.next->prev == &s->list &&
-		       s->list.prev->next == &s->list;
-	while (node) {
-		struct span *at = rb_entry(node, struct span, node);
-
-		if (at == s)
-			return true;
-		node = large_less(s, at) ? node->rb_left : node->rb_right;
-	}
-	return false;
-}
-
-/* Under the heap lock, which keeps any client that is seen from being freed */
-static bool is_swept(const struct span *s)
-{
-	struct spanheap_client *c = READ_ONCE(s->client);
-
-	return c && c->sweep;	/* NULL: a cache takes s at the moment */
-}
-
-/* What is wrong with span s, which should start at idx; NULL: nothing */
-static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
-				struct span *prev)
-{
-	enum span_state state;
-	u32 backed;
-
-	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
-		return "spans do not tile the map";
-	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
-		return "map entries do not name the span";
-	/* Once: caches take spans in use and give them back without the lock */
-	state = span_state(s);
-	switch (state) {
-	case SPAN_DEAD:
-		return "dead record in the map";
-	case SPAN_TAKEN:
-	case SPAN_RELEASING:
-		return NULL;	/* its owner is changing it */
-	default:
-		break;
-	}
-	backed = count_bits(h, idx, s->nr_pages);
-	if (count_backed(h, idx, s->nr_pages) != backed)
-		return "backed pages of a leaf or a group are not as many as counted";
-	switch (state) {
-	case SPAN_INUSE:
-	case SPAN_CACHED:
-		if (s->nr_released || backed != s->nr_pages)
-			return "in-use or cached span with unbacked pages";
-		return state == SPAN_INUSE && is_swept(s) ?
-		       __spanheap_check_busy(h, s) : NULL;
-	case SPAN_FREE:
-		break;
-	default:
-		return "impossible state";
-	}
-	if (prev && prev->state == SPAN_FREE)
-		return "free neighbours not coalesced";
-	if (s->nr_pages - backed != s->nr_released)
-		return "released count differs from the map";
-	if (s->needzero && !has_backed(s))
-		return "pages without memory are held for dirty";
-	if (!__on_free_list(h, s))
-		return "free span not on its list";
-	if (has_backed(s) == list_empty(&s->lru))
-		return "LRU does not match backed pages";
-	if (!list_empty(&s->lru) && s->lru.prev != &h->lru &&
-	    time_after(list_prev_entry(s, lru)->stamp, s->stamp))
-		return "LRU out of order";
-	return NULL;
-}
-
-static const char *__check_lists(struct spanheap *h)
-{
-	u32 i;
-
-	for (i = 0; i < SMALL_PAGES; i++)
-		if (list_empty(&h->small[i]) == test_bit(i, h->nonempty) ||
-		    list_empty(&h->small[i]) != !h->nr_small[i])
-			return "list bitmap or count differs from the lists";
-	return NULL;
-}
-
-struct check_sums {
-	u64 out, released, cached, inuse_spans, ops;
-	u32 nr_free, busy, nr_swept;
-};
-
-static void __check_count(struct check_sums *c, const struct span *s)
-{
-	switch (span_state(s)) {
-	case SPAN_FREE:
-		c->nr_free++;
-		c->released += s->nr_released;
-		return;
-	case SPAN_INUSE:
-		c->inuse_spans++;
-		c->nr_swept += is_swept(s);
-		break;
-	case SPAN_CACHED:
-		c->cached += s->nr_pages;
-		break;
-	default:
-		c->busy++;
-		return;
-	}
-	c->out += s->nr_pages;
-}
-
-/* Totals of a walk during which the map stood still */
-static const char *__check_totals(struct spanheap *h, const struct check_sums *c)
-{
-	struct span_cache sum;
-	u64 backed = 0;
-	u32 i;
-
-	for (i = 0; i < DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP); i++)
-		backed += atomic_read(&h->group_backed[i]);
-	if (backed != h->used - h->released_pages)
-		return "backed pages differ from the released counter";
-	if (c->out != h->out_pages)
-		return "pages handed out differ from the map";
-	if (c->released != h->released_pages)
-		return "released counter differs from the map";
-	if (c->nr_free != h->nr_free)
-		return "free span counter differs from the map";
-	if (c->nr_swept != h->nr_busy)
-		return "spans of swept clients differ from their busy lists";
-	spanheap_cache_sum(h, &sum);
-	if (sum.allocs + sum.frees != c->ops)
-		return NULL;	/* caches were used meanwhile */
-	if (sum.cached_pages - h->uncached_pages != c->cached)
-		return "cached counter differs from the map";
-	if (h->allocs + sum.allocs - h->frees - sum.frees != c->inuse_spans)
-		return "spans in use differ from the map";
-	return NULL;
-}
-
-/*
- * Walk every invariant, a bounded number of spans per hold of the lock. Totals
- * are compared when nothing changed meanwhile; on a busy heap after some tries
- * they are not, which is no error. Returns 0, or -EUCLEAN with the reason.
- */
-int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
-{
-	const char *bad = NULL;
-	unsigned long flags;
-	int try;
-
-	for (try = 0; try < 4 && !bad; try++) {
-		struct check_sums sums = {};
-		struct span_cache sum;
-		struct span *s, *prev = NULL;
-		u32 idx = 0, seen = 0;
-		u64 seq, last;
-
-		spin_lock_irqsave(&h->lock, flags);
-		bad = __check_lists(h);
-		seq = h->seq;
-		last = seq;
-		spanheap_cache_sum(h, &sum);
-		sums.ops = sum.allocs + sum.frees;
-		while (!bad && idx < h->used) {
-			s = __spanheap_next(h, idx);
-			if (!s) {
-				bad = "no span where one should start";
-				break;
-			}
-			if (h->seq != last) {
-				/* changed while unlocked: go on from here */
-				last = h->seq;
-				idx = s->start;
-				prev = NULL;
-			}
-			bad = __check_span(h, s, idx, prev);
-			if (bad)
-				break;
-			__check_count(&sums, s);
-			idx = span_end(s);
-			prev = s;
-			if (++seen % 64 == 0) {
-				spin_unlock_irqrestore(&h->lock, flags);
-				cond_resched();
-				spin_lock_irqsave(&h->lock, flags);
-			}
-		}
-		if (!bad && seq == h->seq && !sums.busy) {
-			bad = __check_totals(h, &sums);
-			try = 4;
-		}
-		spin_unlock_irqrestore(&h->lock, flags);
-		if (bad)
-			scnprintf(why, size, "%s (page %u)", bad, idx);
-	}
-	if (!bad) {
-		u32 idx;
-
-		bad = spanheap_specials_check(h, &idx);
-		if (bad)
-			scnprintf(why, size, "%s (before page %u)", bad, idx);
-	}
-	return bad ? -EUCLEAN : 0;
-}
-
 static void free_client(struct spanheap_client *c)
 {
 	if (c)
@@ -1618,7 +1151,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 		spanheap_scavenge(h, 0, U64_MAX);
 		spin_lock_irq(&h->lock);
 		while ((s = __spanheap_next(h, 0))) {
-			__map_clear(h, s);
+			__spanheap_map_clear(h, s);
 			__drop_record(h, s);
 		}
 		spin_unlock_irq(&h->lock);

@@ -20,16 +20,6 @@
 
 /* ---- busy lists ---- */
 
-static u32 busy_index(const struct span *s)
-{
-	return min(s->nr_pages, SMALL_PAGES);
-}
-
-static bool unswept(const struct client_sweep *sw, const struct span *s)
-{
-	return s->sweepgen == sw->gen - 2;
-}
-
 static void __fewer_unswept(struct client_sweep *sw)
 {
 	if (!--sw->nr_unswept)
@@ -100,32 +90,6 @@ void __spanheap_busy_back(struct spanheap *h, struct span *s)
 	__set_bit(busy_index(s), sw->todo);
 	if (!sw->nr_unswept++ && !c->gone)
 		list_add_tail(&sw->node, &h->unswept);
-}
-
-/* What is wrong with s, in use by a swept client; NULL: nothing */
-const char *__spanheap_check_busy(struct spanheap *h, struct span *s)
-{
-	struct client_sweep *sw;
-	struct list_head *head;
-
-	lockdep_assert_held(&h->lock);
-	if (!(READ_ONCE(s->state) & SPAN_SLOW))
-		return "span of a swept client that a cache would take";
-	sw = s->client->sweep;
-	head = &sw->busy[busy_index(s)];
-	if (s->list.next->prev != &s->list || s->list.prev->next != &s->list)
-		return "in-use span not on its busy list";
-	if (sw->gen - s->sweepgen > 2)
-		return "impossible generation";
-	if (!unswept(sw, s))
-		return NULL;
-	if (!test_bit(busy_index(s), sw->todo))
-		return "unswept span on a list known as swept";
-	if (!s->client->gone && list_empty(&sw->node))
-		return "unswept span of a client known as swept";
-	if (s->list.prev != head && !unswept(sw, list_prev_entry(s, list)))
-		return "unswept span behind a swept one";
-	return NULL;
 }
 
 int spanheap_sweep_init(struct spanheap_client *c)

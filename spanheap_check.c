@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The invariants of the page heap: the spans tile the map, free spans are coalesced
+ * and on their lists, counters agree with what a walk over the map adds up to.
+ *
+ * This file only reads. It calls nothing above the span map.
+ */
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+#include "spanheap_internal.h"
+
+static bool __on_free_list(struct spanheap *h, struct span *s)
+{
+	struct rb_node *node = h->large.rb_node;
+
+	if (s->nr_pages < SMALL_PAGES)
+		return test_bit(s->nr_pages, h->nonempty) &&
+		       s->list.next->prev == &s->list &&
+		       s->list.prev->next == &s->list;
+	while (node) {
+		struct span *at = rb_entry(node, struct span, node);
+
+		if (at == s)
+			return true;
+		node = large_less(s, at) ? node->rb_left : node->rb_right;
+	}
+	return false;
+}
+
+/* Under the heap lock, which keeps any client that is seen from being freed */
+static bool is_swept(const struct span *s)
+{
+	struct spanheap_client *c = READ_ONCE(s->client);
+
+	return c && c->sweep;	/* NULL: a cache takes s at the moment */
+}
+
+/* What is wrong with s, in use by a swept client; NULL: nothing */
+static const char *__check_busy(struct spanheap *h, struct span *s)
+{
+	struct client_sweep *sw;
+	struct list_head *head;
+
+	lockdep_assert_held(&h->lock);
+	if (!(READ_ONCE(s->state) & SPAN_SLOW))
+		return "span of a swept client that a cache would take";
+	sw = s->client->sweep;
+	head = &sw->busy[busy_index(s)];
+	if (s->list.next->prev != &s->list || s->list.prev->next != &s->list)
+		return "in-use span not on its busy list";
+	if (sw->gen - s->sweepgen > 2)
+		return "impossible generation";
+	if (!unswept(sw, s))
+		return NULL;
+	if (!test_bit(busy_index(s), sw->todo))
+		return "unswept span on a list known as swept";
+	if (!s->client->gone && list_empty(&sw->node))
+		return "unswept span of a client known as swept";
+	if (s->list.prev != head && !unswept(sw, list_prev_entry(s, list)))
+		return "unswept span behind a swept one";
+	return NULL;
+}
+
+/* What is wrong with span s, which should start at idx; NULL: nothing */
+static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
+				struct span *prev)
+{
+	enum span_state state;
+	u32 backed;
+
+	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
+		return "spans do not tile the map";
+	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
+		return "map entries do not name the span";
+	/* Once: caches take spans in use and give them back without the lock */
+	state = span_state(s);
+	switch (state) {
+	case SPAN_DEAD:
+		return "dead record in the map";
+	case SPAN_TAKEN:
+	case SPAN_RELEASING:
+		return NULL;	/* its owner is changing it */
+	default:
+		break;
+	}
+	backed = spanheap_count_backed_bits(h, idx, s->nr_pages);
+	if (spanheap_count_backed(h, idx, s->nr_pages) != backed)
+		return "backed pages of a leaf or a group are not as many as counted";
+	switch (state) {
+	case SPAN_INUSE:
+	case SPAN_CACHED:
+		if (s->nr_released || backed != s->nr_pages)
+			return "in-use or cached span with unbacked pages";
+		return state == SPAN_INUSE && is_swept(s) ?
+		       __check_busy(h, s) : NULL;
+	case SPAN_FREE:
+		break;
+	default:
+		return "impossible state";
+	}
+	if (prev && prev->state == SPAN_FREE)
+		return "free neighbours not coalesced";
+	if (s->nr_pages - backed != s->nr_released)
+		return "released count differs from the map";
+	if (s->needzero && !has_backed(s))
+		return "pages without memory are held for dirty";
+	if (!__on_free_list(h, s))
+		return "free span not on its list";
+	if (has_backed(s) == list_empty(&s->lru))
+		return "LRU does not match backed pages";
+	if (!list_empty(&s->lru) && s->lru.prev != &h->lru &&
+	    time_after(list_prev_entry(s, lru)->stamp, s->stamp))
+		return "LRU out of order";
+	return NULL;
+}
+
+static const char *__check_lists(struct spanheap *h)
+{
+	u32 i;
+
+	for (i = 0; i < SMALL_PAGES; i++)
+		if (list_empty(&h->small[i]) == test_bit(i, h->nonempty) ||
+		    list_empty(&h->small[i]) != !h->nr_small[i])
+			return "list bitmap or count differs from the lists";
+	return NULL;
+}
+
+struct check_sums {
+	u64 out, released, cached, inuse_spans, ops;
+	u32 nr_free, busy, nr_swept;
+};
+
+static void __check_count(struct check_sums *c, const struct span *s)
+{
+	switch (span_state(s)) {
+	case SPAN_FREE:
+		c->nr_free++;
+		c->released += s->nr_released;
+		return;
+	case SPAN_INUSE:
+		c->inuse_spans++;
+		c->nr_swept += is_swept(s);
+		break;
+	case SPAN_CACHED:
+		c->cached += s->nr_pages;
+		break;
+	default:
+		c->busy++;
+		return;
+	}
+	c->out += s->nr_pages;
+}
+
+/* Totals of a walk during which the map stood still */
+static const char *__check_totals(struct spanheap *h, const struct check_sums *c)
+{
+	struct span_cache sum;
+	u64 backed = 0;
+	u32 i;
+
+	for (i = 0; i < DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP); i++)
+		backed += atomic_read(&h->group_backed[i]);
+	if (backed != h->used - h->released_pages)
+		return "backed pages differ from the released counter";
+	if (c->out != h->out_pages)
+		return "pages handed out differ from the map";
+	if (c->released != h->released_pages)
+		return "released counter differs from the map";
+	if (c->nr_free != h->nr_free)
+		return "free span counter differs from the map";
+	if (c->nr_swept != h->nr_busy)
+		return "spans of swept clients differ from their busy lists";
+	spanheap_cache_sum(h, &sum);
+	if (sum.allocs + sum.frees != c->ops)
+		return NULL;	/* caches were used meanwhile */
+	if (sum.cached_pages - h->uncached_pages != c->cached)
+		return "cached counter differs from the map";
+	if (h->allocs + sum.allocs - h->frees - sum.frees != c->inuse_spans)
+		return "spans in use differ from the map";
+	return NULL;
+}
+
+/*
+ * Walk every invariant, a bounded number of spans per hold of the lock. Totals
+ * are compared when nothing changed meanwhile; on a busy heap after some tries
+ * they are not, which is no error. Returns 0, or -EUCLEAN with the reason.
+ */
+int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
+{
+	const char *bad = NULL;
+	unsigned long flags;
+	int try;
+
+	for (try = 0; try < 4 && !bad; try++) {
+		struct check_sums sums = {};
+		struct span_cache sum;
+		struct span *s, *prev = NULL;
+		u32 idx = 0, seen = 0;
+		u64 seq, last;
+
+		spin_lock_irqsave(&h->lock, flags);
+		bad = __check_lists(h);
+		seq = h->seq;
+		last = seq;
+		spanheap_cache_sum(h, &sum);
+		sums.ops = sum.allocs + sum.frees;
+		while (!bad && idx < h->used) {
+			s = __spanheap_next(h, idx);
+			if (!s) {
+				bad = "no span where one should start";
+				break;
+			}
+			if (h->seq != last) {
+				/* changed while unlocked: go on from here */
+				last = h->seq;
+				idx = s->start;
+				prev = NULL;
+			}
+			bad = __check_span(h, s, idx, prev);
+			if (bad)
+				break;
+			__check_count(&sums, s);
+			idx = span_end(s);
+			prev = s;
+			if (++seen % 64 == 0) {
+				spin_unlock_irqrestore(&h->lock, flags);
+				cond_resched();
+				spin_lock_irqsave(&h->lock, flags);
+			}
+		}
+		if (!bad && seq == h->seq && !sums.busy) {
+			bad = __check_totals(h, &sums);
+			try = 4;
+		}
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (bad)
+			scnprintf(why, size, "%s (page %u)", bad, idx);
+	}
+	if (!bad) {
+		u32 idx;
+
+		bad = spanheap_specials_check(h, &idx);
+		if (bad)
+			scnprintf(why, size, "%s (before page %u)", bad, idx);
+	}
+	return bad ? -EUCLEAN : 0;
+}

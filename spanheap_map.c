@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The span map: page index -> span, look-ups without a lock, and which pages of
+ * the arena are backed.
+ *
+ * A leaf maps 2 MiB of the arena. Of its pointers only those of a span's first and
+ * last page are set, beside a bitmap of first pages, so an allocation writes two
+ * pointers however long the span is. This file calls nothing of the heap's, sleeps
+ * nowhere and allocates nothing.
+ */
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+
+#include "spanheap_internal.h"
+
+void __spanheap_map_set(struct spanheap *h, struct span *s)
+{
+	u32 last = span_end(s) - 1;
+
+	/* Fields before the pointer: look-ups follow it */
+	smp_store_release(map_slot(h, s->start), s);
+	smp_store_release(map_slot(h, last), s);	/* as above */
+	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
+	h->seq++;
+}
+
+void __spanheap_map_clear(struct spanheap *h, struct span *s)
+{
+	WRITE_ONCE(*map_slot(h, s->start), NULL);
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	__clear_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
+	h->seq++;
+}
+
+/* Leaves that begin inside an in-use span name it: one word per 2 MiB */
+void spanheap_map_cover(struct spanheap *h, struct span *s)
+{
+	u32 i;
+
+	for (i = (s->start >> LEAF_SHIFT) + 1; i <= (span_end(s) - 1) >> LEAF_SHIFT; i++)
+		WRITE_ONCE(h->cover[i], s->start);
+}
+
+/* The record that may hold page idx and where it starts; exact if it is in use */
+static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
+{
+	struct map_leaf *leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
+	u32 off = idx & LEAF_MASK;
+	unsigned long bit;
+
+	if (!leaf)
+		return NULL;
+	bit = find_last_bit(leaf->starts, off + 1);
+	if (bit <= off) {
+		*start = (idx & ~LEAF_MASK) | bit;
+		return READ_ONCE(leaf->span[bit]);
+	}
+	smp_rmb();	/* leaves before it were set before it: cover leads to one of them */
+	*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
+	return READ_ONCE(*map_slot(h, *start));
+}
+
+/*
+ * The record that may hold addr, for a caller who validates what it is; in an
+ * RCU read section
+ */
+struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
+{
+	u32 idx, start;
+
+	return addr_to_idx(h, addr, &idx) ? map_find(h, idx, &start) : NULL;
+}
+
+/*
+ * The in-use span that holds addr; false when there is none. Takes no lock: a
+ * span cannot change under a caller who holds it, and a caller who does not gets
+ * a span that was in use at some point of the call, or false.
+ */
+bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
+{
+	bool found = false;
+	u32 idx, start, seq;
+	struct span *s;
+
+	if (!addr_to_idx(h, addr, &idx))
+		return false;
+	rcu_read_lock();
+	s = map_find(h, idx, &start);
+	seq = s ? READ_ONCE(s->seq) : 0;
+	smp_rmb();	/* pairs with the second one of __spanheap_put() */
+	if (s && span_state(s) == SPAN_INUSE) {
+		smp_rmb();	/* pairs with spanheap_publish() */
+		v->start = READ_ONCE(s->start);
+		v->nr_pages = READ_ONCE(s->nr_pages);
+		v->obj_size = READ_ONCE(s->obj_size);
+		v->client = READ_ONCE(s->client);
+		/*
+		 * Who holds the span has seen these written before. For anybody
+		 * else: pairs with the barriers of __spanheap_put() and
+		 * spanheap_publish().
+		 */
+		smp_rmb();
+		found = span_state(s) == SPAN_INUSE && v->client &&
+			READ_ONCE(s->seq) == seq &&
+			READ_ONCE(*map_slot(h, start)) == s &&
+			v->start == start && idx - start < v->nr_pages;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* The start of the object that holds addr; NULL: no in-use span, or no object */
+void *spanheap_heap_object(struct spanheap *h, const void *addr)
+{
+	struct span_view v;
+	void *base;
+	u64 off;
+
+	if (!spanheap_heap_lookup(h, addr, &v))
+		return NULL;
+	base = page_addr(h, v.start);
+	if (!v.obj_size)
+		return base;
+	off = rounddown((u64)(addr - base), v.obj_size);
+	return off + v.obj_size <= (u64)v.nr_pages << PAGE_SHIFT ? base + off : NULL;
+}
+
+/* The first span that starts at or after page idx */
+struct span *__spanheap_next(struct spanheap *h, u32 idx)
+{
+	lockdep_assert_held(&h->lock);
+	while (idx < h->used) {
+		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
+		u32 bit = find_next_bit(leaf->starts, LEAF_PAGES, idx & LEAF_MASK);
+
+		if (bit < LEAF_PAGES)
+			return leaf->span[bit];
+		idx = (idx | LEAF_MASK) + 1;
+	}
+	return NULL;
+}
+
+/* The span that holds page idx, whatever its state */
+struct span *__spanheap_span_holding(struct spanheap *h, u32 idx)
+{
+	while (idx < h->used) {
+		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
+		u32 off = idx & LEAF_MASK;
+		u32 bit = find_last_bit(leaf->starts, off + 1);
+
+		if (bit <= off)
+			return leaf->span[bit];
+		idx = (idx & ~LEAF_MASK) - 1;
+	}
+	return NULL;
+}
+
+/*
+ * First page of [idx, end) that is backed (or not), else end. The caller owns all
+ * of them. Leaves and groups where there is none are skipped: others who own a part of
+ * those add their pages after they back them, and take them off after that, so at no
+ * time is less counted than the caller's own pages, or more than all but its own.
+ */
+u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
+{
+	while (idx < end) {
+		u32 leaf = idx >> LEAF_SHIFT, group = idx >> GROUP_SHIFT, stop, bit;
+		unsigned long *map = h->map[leaf]->backed;
+
+		if (atomic_read(&h->group_backed[group]) == (backed ? 0 : GROUP_PAGES)) {
+			idx = (group + 1) << GROUP_SHIFT;
+			continue;
+		}
+		if (atomic_read(&h->leaf_backed[leaf]) == (backed ? 0 : LEAF_PAGES)) {
+			idx = (leaf + 1) << LEAF_SHIFT;
+			continue;
+		}
+		stop = min(end - (leaf << LEAF_SHIFT), LEAF_PAGES);
+		bit = backed ? find_next_bit(map, stop, idx & LEAF_MASK) :
+			       find_next_zero_bit(map, stop, idx & LEAF_MASK);
+		idx = (leaf << LEAF_SHIFT) + bit;
+		if (bit < stop)
+			return idx;
+	}
+	return end;
+}
+
+/*
+ * The word with the bit of page idx, and the bits of it that are of [idx, idx + nr).
+ * Returns how many these are.
+ */
+static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word,
+		       unsigned long *mask)
+{
+	u32 bit = idx % BITS_PER_LONG, n = min_t(u32, nr, BITS_PER_LONG - bit);
+
+	*word = (atomic_long_t *)&h->map[idx >> LEAF_SHIFT]->backed[BIT_WORD(idx & LEAF_MASK)];
+	*mask = GENMASK(bit + n - 1, bit);
+	return n;
+}
+
+/* Only the owner of the pages calls this; a word may have other pages' bits too */
+void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
+{
+	u32 in_leaf = 0, n;
+	atomic_long_t *word;
+	unsigned long mask;
+
+	for (; nr; idx += n, nr -= n) {
+		n = backed_word(h, idx, nr, &word, &mask);
+		if (backed)
+			atomic_long_or(mask, word);
+		else
+			atomic_long_andnot(mask, word);
+		in_leaf += n;
+		if (n == nr || !((idx + n) & LEAF_MASK)) {
+			int change = backed ? in_leaf : -in_leaf;
+
+			atomic_add(change, &h->leaf_backed[idx >> LEAF_SHIFT]);
+			atomic_add(change, &h->group_backed[idx >> GROUP_SHIFT]);
+			in_leaf = 0;
+		}
+	}
+}
+
+u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr)
+{
+	unsigned long mask;
+	atomic_long_t *word;
+	u32 n, count = 0;
+
+	for (; nr; idx += n, nr -= n) {
+		n = backed_word(h, idx, nr, &word, &mask);
+		count += hweight_long(atomic_long_read(word) & mask);
+	}
+	return count;
+}
+
+/* How many of these pages, which have one owner, are backed */
+u32 spanheap_count_backed(struct spanheap *h, u32 idx, u32 nr)
+{
+	u32 n, count = 0;
+
+	for (; nr; idx += n, nr -= n) {
+		if (!(idx & GROUP_MASK) && nr >= GROUP_PAGES) {
+			n = GROUP_PAGES;
+			count += atomic_read(&h->group_backed[idx >> GROUP_SHIFT]);
+		} else if (!(idx & LEAF_MASK) && nr >= LEAF_PAGES) {
+			n = LEAF_PAGES;
+			count += atomic_read(&h->leaf_backed[idx >> LEAF_SHIFT]);
+		} else {
+			n = min(nr, LEAF_PAGES - (idx & LEAF_MASK));
+			count += spanheap_count_backed_bits(h, idx, n);
+		}
+	}
+	return count;
+}
