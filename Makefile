@@ -27,7 +27,7 @@ demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
 	tools/demo $(KVER)
 bench:	## measure beside the other allocators, into Documentation/performance
 	tools/bench
-lint:	## checkpatch, kernel-doc, shellcheck, sparse, coccicheck
+lint:	## checkpatch, kernel-doc, shellcheck, layers, sparse, coccicheck
 	tools/lint
 docs:	## the documentation as text and HTML, below the cache
 	tools/docs

@@ -92,3 +92,12 @@ const struct arena_ops spanheap_arena_ops = {
 	.unback = arena_unback,
 	.flush = arena_flush,
 };
+
+void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
+{
+	for (; nr; idx++, nr--) {
+		clear_page(page_addr(h, idx));
+		if (may_sleep)
+			cond_resched();
+	}
+}

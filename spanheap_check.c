@@ -78,7 +78,7 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	switch (state) {
 	case SPAN_DEAD:
 		return "dead record in the map";
-	case SPAN_TAKEN:
+	case SPAN_OWNED:
 	case SPAN_RELEASING:
 		return NULL;	/* its owner is changing it */
 	default:
@@ -127,7 +127,7 @@ static const char *__check_lists(struct spanheap *h)
 }
 
 struct check_sums {
-	u64 out, released, cached, inuse_spans, ops;
+	u64 unlisted, released, cached, inuse_spans, ops;
 	u32 nr_free, busy, nr_swept;
 };
 
@@ -149,13 +149,13 @@ static void __check_count(struct check_sums *c, const struct span *s)
 		c->busy++;
 		return;
 	}
-	c->out += s->nr_pages;
+	c->unlisted += s->nr_pages;
 }
 
 /* Totals of a walk during which the map stood still */
 static const char *__check_totals(struct spanheap *h, const struct check_sums *c)
 {
-	struct span_cache sum;
+	struct heap_counts sum;
 	u64 backed = 0;
 	u32 i;
 
@@ -163,18 +163,18 @@ static const char *__check_totals(struct spanheap *h, const struct check_sums *c
 		backed += atomic_read(&h->group_backed[i]);
 	if (backed != h->used - h->released_pages)
 		return "backed pages differ from the released counter";
-	if (c->out != h->out_pages)
-		return "pages handed out differ from the map";
+	if (c->unlisted != h->unlisted_pages)
+		return "unlisted pages differ from the map";
 	if (c->released != h->released_pages)
 		return "released counter differs from the map";
 	if (c->nr_free != h->nr_free)
 		return "free span counter differs from the map";
 	if (c->nr_swept != h->nr_busy)
 		return "spans of swept clients differ from their busy lists";
-	spanheap_cache_sum(h, &sum);
+	sum = cache_sum(&h->caches);
 	if (sum.allocs + sum.frees != c->ops)
 		return NULL;	/* caches were used meanwhile */
-	if (sum.cached_pages - h->uncached_pages != c->cached)
+	if (sum.pushed_pages - sum.popped_pages - h->uncached_pages != c->cached)
 		return "cached counter differs from the map";
 	if (h->allocs + sum.allocs - h->frees - sum.frees != c->inuse_spans)
 		return "spans in use differ from the map";
@@ -194,7 +194,7 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 
 	for (try = 0; try < 4 && !bad; try++) {
 		struct check_sums sums = {};
-		struct span_cache sum;
+		struct heap_counts sum;
 		struct span *s, *prev = NULL;
 		u32 idx = 0, seen = 0;
 		u64 seq, last;
@@ -203,7 +203,7 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 		bad = __check_lists(h);
 		seq = h->seq;
 		last = seq;
-		spanheap_cache_sum(h, &sum);
+		sum = cache_sum(&h->caches);
 		sums.ops = sum.allocs + sum.frees;
 		while (!bad && idx < h->used) {
 			s = __spanheap_next(h, idx);
@@ -236,13 +236,6 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 		spin_unlock_irqrestore(&h->lock, flags);
 		if (bad)
 			scnprintf(why, size, "%s (page %u)", bad, idx);
-	}
-	if (!bad) {
-		u32 idx;
-
-		bad = spanheap_specials_check(h, &idx);
-		if (bad)
-			scnprintf(why, size, "%s (before page %u)", bad, idx);
 	}
 	return bad ? -EUCLEAN : 0;
 }

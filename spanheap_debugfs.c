@@ -56,7 +56,7 @@ static void spans_stop(struct seq_file *m, void *v)
 static int spans_show(struct seq_file *m, void *v)
 {
 	static const char * const names[] = {
-		[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_TAKEN] = "busy",
+		[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_OWNED] = "owned",
 		[SPAN_INUSE] = "inuse", [SPAN_RELEASING] = "releasing",
 		[SPAN_CACHED] = "cached",
 	};
@@ -120,7 +120,7 @@ static int check_show(struct seq_file *m, void *v)
 {
 	char why[128];
 
-	if (spanheap_heap_check(spanheap_heap, why, sizeof(why)))
+	if (spanheap_check(spanheap_heap, why, sizeof(why)))
 		seq_printf(m, "%s\n", why);
 	else
 		seq_puts(m, "ok\n");

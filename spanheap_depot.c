@@ -20,7 +20,7 @@
 #include <linux/slab.h>
 #include <linux/topology.h>
 
-#include "spanheap_internal.h"
+#include "spanheap_cache.h"
 
 #define LOCK_TRIES	200u
 #define PREFETCH_LINES	3u	/* all of a magazine of 16 spans */
@@ -28,10 +28,10 @@
 /* ---- magazines ---- */
 
 /* How many spans of nr pages fill a magazine */
-u32 spanheap_mag_size(struct spanheap *h, u32 nr)
+u32 spanheap_mag_size(struct span_caches *cs, u32 nr)
 {
-	return clamp(4 * h->cache_pages / nr, 1UL,
-		     clamp_t(unsigned long, h->cache_pages, 1, MAG_MAX));
+	return clamp(4 * cs->mag_pages / nr, 1UL,
+		     clamp_t(unsigned long, cs->mag_pages, 1, MAG_MAX));
 }
 
 static size_t mag_bytes(u32 size)
@@ -40,14 +40,14 @@ static size_t mag_bytes(u32 size)
 }
 
 /* Memory for n magazines of each length, for spanheap_mag_next() */
-void *spanheap_mags_alloc(struct spanheap *h, u32 n, int nid)
+void *spanheap_mags_alloc(struct span_caches *cs, u32 n, int nid)
 {
 	size_t bytes = 0;
 	u32 nr;
 
 	for (nr = 1; nr <= CACHE_PAGES; nr++)
-		bytes += n * mag_bytes(spanheap_mag_size(h, nr));
-	h->cache_bytes += bytes;
+		bytes += n * mag_bytes(spanheap_mag_size(cs, nr));
+	cs->bytes += bytes;
 	return kvzalloc_node(bytes, GFP_KERNEL, nid);
 }
 
@@ -111,24 +111,24 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *
  * An empty magazine for the full one, or a full one for the empty one, from the next
  * depot that has one. False: there is none. In the section.
  */
-bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool full)
+bool spanheap_depot_swap(struct span_caches *cs, u32 nr, struct magazine **m, bool full)
 {
 	int here = numa_node_id(), nid;
 	u32 tries = 0;
 
-	if (swap_at(&h->cache_node[here]->depot[nr], m, full, &tries))
+	if (swap_at(&cs->node[here]->depot[nr], m, full, &tries))
 		return true;
 	if (full)
 		return false;
 	for_each_node(nid)
-		if (nid != here && swap_at(&h->cache_node[nid]->depot[nr], m, full, &tries))
+		if (nid != here && swap_at(&cs->node[nid]->depot[nr], m, full, &tries))
 			return true;
 	return false;
 }
 
 /* ---- longer spans ---- */
 
-static struct span *take_at(struct cache_shelf *shelf, u32 *tries)
+static struct span *shelf_pop(struct cache_shelf *shelf, u32 *tries)
 {
 	struct llist_node *n;
 
@@ -147,33 +147,33 @@ static struct span *take_at(struct cache_shelf *shelf, u32 *tries)
 }
 
 /* A span of nr pages, from the next shelf that has one; in the section */
-struct span *spanheap_shelf_take(struct spanheap *h, u32 nr)
+struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr)
 {
 	int here = numa_node_id(), nid;
 	struct span *s;
 	u32 tries = 0;
 
-	s = take_at(&h->cache_node[here]->shelf[nr], &tries);
+	s = shelf_pop(&cs->node[here]->shelf[nr], &tries);
 	for_each_node(nid) {
 		if (s)
 			break;
 		if (nid != here)
-			s = take_at(&h->cache_node[nid]->shelf[nr], &tries);
+			s = shelf_pop(&cs->node[nid]->shelf[nr], &tries);
 	}
 	return s;
 }
 
 /* False: the shelf is full. In the section. */
-bool spanheap_shelf_put(struct spanheap *h, struct span *s)
+bool spanheap_shelf_push(struct span_caches *cs, struct span *s)
 {
-	struct cache_shelf *shelf = &h->cache_node[numa_node_id()]->shelf[s->nr_pages];
+	struct cache_shelf *shelf = &cs->node[numa_node_id()]->shelf[s->nr_pages];
 	u32 tries = 0;
 	bool room;
 
 	while (!raw_spin_trylock(&shelf->lock))
 		if (give_up(&tries))
 			return false;
-	room = shelf->nr < h->shelf_pages / s->nr_pages;
+	room = shelf->nr < cs->shelf_pages / s->nr_pages;
 	if (room) {
 		s->cached.next = shelf->first;
 		WRITE_ONCE(shelf->first, &s->cached);
@@ -200,59 +200,58 @@ static void lock_irq(raw_spinlock_t *lock) __acquires(lock)
 	}
 }
 
-static void drain_depot(struct spanheap *h, struct cache_depot *d, u32 size)
+/* A full magazine's spans; the magazine stays as an empty one */
+static struct llist_node *depot_pop(struct cache_depot *d, u32 size)
 {
-	struct magazine *m, *next;
 	struct llist_node *spans;
+	struct magazine *m;
 
 	if (!READ_ONCE(d->full))
-		return;
+		return NULL;
 	lock_irq(&d->lock);
 	m = d->full;
-	WRITE_ONCE(d->full, NULL);
+	if (m)
+		WRITE_ONCE(d->full, m->next);
 	raw_spin_unlock_irq(&d->lock);
-	for (; m; m = next) {
-		next = m->next;
-		spans = spanheap_mag_chain(m, size);
-		lock_irq(&d->lock);
-		m->next = d->empty;
-		WRITE_ONCE(d->empty, m);
-		raw_spin_unlock_irq(&d->lock);
-		spanheap_put_cached(h, spans);
-	}
+	if (!m)
+		return NULL;
+	spans = spanheap_mag_chain(m, size);
+	lock_irq(&d->lock);
+	m->next = d->empty;
+	WRITE_ONCE(d->empty, m);
+	raw_spin_unlock_irq(&d->lock);
+	return spans;
 }
 
-static void drain_shelf(struct spanheap *h, struct cache_shelf *shelf)
+static struct llist_node *shelf_pop_all(struct cache_shelf *shelf)
 {
 	struct llist_node *first;
 
 	if (!READ_ONCE(shelf->first))
-		return;
+		return NULL;
 	lock_irq(&shelf->lock);
 	first = shelf->first;
 	WRITE_ONCE(shelf->first, NULL);
 	shelf->nr = 0;
 	raw_spin_unlock_irq(&shelf->lock);
-	spanheap_put_cached(h, first);
+	return first;
 }
 
-/* What is on no CPU goes into the page heap. Process context, interrupts on. */
-void spanheap_depot_drain(struct spanheap *h)
+/*
+ * Some of the spans of nr pages that no CPU has, or NULL: there is none. Process
+ * context, interrupts on.
+ */
+struct llist_node *spanheap_depot_empty(struct span_caches *cs, int nid, u32 nr)
 {
-	int nid;
-	u32 nr;
+	struct cache_node *node = cs->node[nid];
 
-	for_each_node(nid) {
-		for (nr = 1; nr <= CACHE_PAGES; nr++)
-			drain_depot(h, &h->cache_node[nid]->depot[nr], spanheap_mag_size(h, nr));
-		for (; nr <= SLOT_PAGES; nr++)
-			drain_shelf(h, &h->cache_node[nid]->shelf[nr]);
-	}
+	return nr <= CACHE_PAGES ? depot_pop(&node->depot[nr], spanheap_mag_size(cs, nr)) :
+				   shelf_pop_all(&node->shelf[nr]);
 }
 
 /* ---- life ---- */
 
-static struct cache_node *new_node(struct spanheap *h, int nid)
+static struct cache_node *new_node(struct span_caches *cs, int nid)
 {
 	struct cache_node *node = kvzalloc_node(sizeof(*node), GFP_KERNEL, nid);
 	void *mem;
@@ -260,19 +259,19 @@ static struct cache_node *new_node(struct spanheap *h, int nid)
 
 	if (!node)
 		return NULL;
-	node->magazines = spanheap_mags_alloc(h, DEPOT_MAGS, nid);
+	node->magazines = spanheap_mags_alloc(cs, DEPOT_MAGS, nid);
 	if (!node->magazines) {
 		kvfree(node);
 		return NULL;
 	}
-	h->cache_bytes += sizeof(*node);
+	cs->bytes += sizeof(*node);
 	mem = node->magazines;
 	for (nr = 1; nr <= CACHE_PAGES; nr++) {
 		struct cache_depot *d = &node->depot[nr];
 
 		raw_spin_lock_init(&d->lock);
 		for (i = 0; i < DEPOT_MAGS; i++) {
-			struct magazine *m = spanheap_mag_next(&mem, spanheap_mag_size(h, nr));
+			struct magazine *m = spanheap_mag_next(&mem, spanheap_mag_size(cs, nr));
 
 			m->next = d->empty;
 			d->empty = m;
@@ -283,35 +282,35 @@ static struct cache_node *new_node(struct spanheap *h, int nid)
 	return node;
 }
 
-int spanheap_depot_create(struct spanheap *h)
+int spanheap_depot_create(struct span_caches *cs, unsigned long arena_pages)
 {
 	int nid;
 
-	h->shelf_pages = min(16 * h->cache_pages, h->arena_pages / 64UL);
-	h->cache_bytes += nr_node_ids * sizeof(*h->cache_node);
-	h->cache_node = kcalloc(nr_node_ids, sizeof(*h->cache_node), GFP_KERNEL);
-	if (!h->cache_node)
+	cs->shelf_pages = min(16 * cs->mag_pages, arena_pages / 64);
+	cs->bytes += nr_node_ids * sizeof(*cs->node);
+	cs->node = kcalloc(nr_node_ids, sizeof(*cs->node), GFP_KERNEL);
+	if (!cs->node)
 		return -ENOMEM;
 	for_each_node(nid) {
-		h->cache_node[nid] = new_node(h, nid);
-		if (!h->cache_node[nid])
+		cs->node[nid] = new_node(cs, nid);
+		if (!cs->node[nid])
 			return -ENOMEM;	/* the caller destroys what is there */
 	}
 	return 0;
 }
 
 /* By now drained; nobody is inside */
-void spanheap_depot_destroy(struct spanheap *h)
+void spanheap_depot_destroy(struct span_caches *cs)
 {
 	int nid;
 
-	if (!h->cache_node)
+	if (!cs->node)
 		return;
 	for_each_node(nid) {
-		if (h->cache_node[nid])
-			kvfree(h->cache_node[nid]->magazines);
-		kvfree(h->cache_node[nid]);
+		if (cs->node[nid])
+			kvfree(cs->node[nid]->magazines);
+		kvfree(cs->node[nid]);
 	}
-	kfree(h->cache_node);
-	h->cache_node = NULL;
+	kfree(cs->node);
+	cs->node = NULL;
 }

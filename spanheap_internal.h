@@ -23,12 +23,10 @@
  * The heap lock is held for bounded work only: never across page allocation,
  * backing, clearing, a TLB flush or a callback. "__x" runs under it.
  *
- * A CPU's cache (struct span_cache) has no lock. Only that CPU touches it, with
- * preemption off and "busy" set; an interrupt that finds it busy takes the slow
- * path. Others reach it with an interrupt to that CPU, which tries again when it
- * finds the cache busy. The same rule guards a CPU's share of the counters.
+ * A CPU's cache has no lock, see spanheap_cache.h. The same rule guards a CPU's
+ * share of the counters.
  *
- * A span leaves the in-use state by one compare-and-swap (spanheap_claim()):
+ * A span leaves the in-use state by one compare-and-swap (span_claim()):
  * whoever wins owns the span, and every other free or resize is a bad one.
  *
  * Callbacks of a client run without any of spanheap's locks but its collect_lock
@@ -41,265 +39,41 @@
 #ifndef _SPANHEAP_INTERNAL_H
 #define _SPANHEAP_INTERNAL_H
 
-#include <linux/atomic.h>
-#include <linux/bitmap.h>
-#include <linux/completion.h>
 #include <linux/jump_label.h>
-#include <linux/kobject.h>
-#include <linux/list.h>
-#include <linux/llist.h>
 #include <linux/moduleparam.h>
-#include <linux/mm.h>
-#include <linux/mutex.h>
-#include <linux/percpu.h>
-#include <linux/prandom.h>
-#include <linux/rbtree.h>
-#include <linux/sizes.h>
-#include <linux/spanheap.h>
 #include <linux/spinlock.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 
-#define LEAF_SHIFT	9			/* a leaf of the map: 2 MiB */
-#define LEAF_PAGES	(1u << LEAF_SHIFT)
-#define LEAF_MASK	(LEAF_PAGES - 1)
-#define GROUP_SHIFT	(2 * LEAF_SHIFT)	/* leaves whose backed pages are summed: 1 GiB */
-#define GROUP_PAGES	(1u << GROUP_SHIFT)
-#define GROUP_MASK	(GROUP_PAGES - 1)
-#define LEAVES_PER_GROUP	(GROUP_PAGES / LEAF_PAGES)
-#define SMALL_PAGES	256u			/* from here on: the tree */
-#define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
-#define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
+#include "spanheap_cache.h"
+#include "spanheap_client.h"
+#include "spanheap_span.h"
+
 #define BATCH_PAGES	4096u			/* released per TLB flush */
 #define HOLD_SPANS	32u			/* moved per hold of the heap lock, at most */
 #define HOLD_WANTED	4u			/* ... and while others are seen to wait */
 #define SPARE_RESERVE	1u			/* records only a release may use */
-#define CACHE_PAGES	16u			/* longest span in a magazine */
-#define MAG_MAX		256u			/* spans in a magazine, at most */
-#define MAG_AHEAD	4u			/* spans looked ahead in it */
-#define DEPOT_MAGS	8u			/* a node's magazines for each length */
-#define SLOT_PAGES	256u			/* longest span in a slot */
-#define CACHE_SLOTS	4u			/* longer spans that a CPU keeps */
 #define SPECIAL_LOCKS	64u
 
-/* Where a record is in its life. Only the owner of TAKEN and RELEASING spans
- * touches their pages; neighbours do not coalesce with them.
- */
-enum span_state {
-	SPAN_DEAD,		/* record not in the map */
-	SPAN_FREE,		/* on a free list; on the LRU if any page is backed */
-	SPAN_TAKEN,		/* on its way in or out of use, being backed or cleared */
-	SPAN_INUSE,		/* a client has it */
-	SPAN_RELEASING,		/* a releaser is taking its pages away */
-	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
-};
+#define CARVE_RECORDS	3u			/* lead and tail of a split, a growth */
 
-/* With SPAN_INUSE: a free must take the heap lock, for there is more to do */
-#define SPAN_SLOW	0x100u
-
-/* Is a sweep callback running for the span? Until it is back the record and its
- * pages stay, even if the owner frees it.
- */
-enum span_asked {
-	ASKED_NOT,
-	ASKED,
-	ASKED_FREED,		/* TAKEN; who asked frees it */
-};
-
-/* One run of pages. Fields are written by the owner of a TAKEN, CACHED or
- * RELEASING span, or under the heap lock; the first group is read without either
- * by look-ups.
- */
-struct span {
-	u32 start;			/* page index of the first page */
-	u32 nr_pages;
-	u32 obj_size;			/* bytes, 0: the span is one object */
-	u32 state;			/* enum span_state, SPAN_SLOW */
-	struct spanheap_client *client;	/* never NULL while in use */
-	unsigned long caller;		/* allocating call site */
-
-	u32 nr_released;		/* FREE, TAKEN: pages without memory */
-	bool needzero;			/* backed pages may hold old data */
-	u8 asked;			/* of a swept client: enum span_asked */
-	u32 dirt;			/* of whom alone; see spanheap_client.dirt */
-	u32 seq;			/* grows when it becomes free; never reset */
-	union {
-		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
-		u32 sweepgen;		/* INUSE, of a swept client */
-		unsigned long freer;	/* CACHED: call site of the free */
-	};
-	union {
-		struct list_head list;	/* FREE, small; spare; busy list */
-		struct rb_node node;	/* FREE, large */
-		struct llist_node cached;	/* CACHED, on a shelf or on its way out */
-		struct span *ahead;	/* INUSE: may be freed soon after; only prefetched */
-	};
-	struct list_head lru;		/* FREE with backed pages, oldest first */
-	struct rb_root specials;	/* special lock; empty unless in use */
-};
-
-/* In this order at one address */
-enum special_kind {
-	SPECIAL_FINALIZER,
-	SPECIAL_QUEUED,			/* a finalizer that is about to run, or runs */
-	SPECIAL_PROFILE,
-};
-
-/* A record attached to an address in an in-use span, at most one of a kind.
- * First member of what it is of: a finalizer, a profile record.
- */
-struct special {
-	struct rb_node node;		/* span.specials, by (offset, kind) */
-	u64 offset;			/* bytes from the start of the span */
-	u8 kind;			/* enum special_kind */
-};
-
-/* A piece of the span map, allocated when the arena grows into it */
-struct map_leaf {
-	struct span **span;		/* first and last page of each span */
-	struct map_leaf *next;		/* while not yet in the map */
-	DECLARE_BITMAP(starts, LEAF_PAGES);	/* first pages; heap lock */
-	DECLARE_BITMAP(backed, LEAF_PAGES);	/* atomic: owner of the page */
-};
-
-/* What a look-up tells of an in-use span */
-struct span_view {
-	u32 start;
-	u32 nr_pages;
-	u32 obj_size;
-	struct spanheap_client *client;
-};
-
-struct spanheap_client {
-	struct spanheap *heap;
-	unsigned int flags;
-	u32 dirt;			/* with SPANHEAP_SKIP_INIT: its number, else 0 */
-	char name[SPANHEAP_NAME_MAX + 1];
-	const struct spanheap_client_ops *ops;
-	void *priv;
-	struct client_sweep *sweep;	/* constant; NULL: not swept */
-	struct list_head list;		/* clients_lock */
-	struct kobject kobj;
-	struct completion released;	/* the last reference to kobj is gone */
-	atomic_t queued;		/* finalizers queued or running */
-	struct mutex collect_lock;	/* one collection at a time */
-	struct mutex cycle_lock;	/* one beginning of a cycle at a time */
-
-	u64 limit_pages;		/* 0: none; written under the heap lock */
-	struct client_counts __percpu *counts;
-
-	/*
-	 * In use: pages plus every CPU's share. With a limit the shares are 0
-	 * and pages is exact. Not in a line that each operation reads.
-	 */
-	atomic64_t pages ____cacheline_aligned_in_smp;
-	atomic64_t peak_pages;
-
-	/* heap lock */
-	unsigned long last_cycle;	/* begun or asked for; heap clock ticks */
-	u32 users;			/* in or about callbacks */
-	bool gone;			/* being unregistered: no new users */
-
-	/* heap lock: the slow path's part, a CPU's share comes on top */
-	u64 allocs;
-	u64 frees;
-	u64 failed_allocs;
-};
-
-/* A CPU's share of a client's numbers; see struct span_cache for who writes */
-struct client_counts {
-	u64 allocs;
-	u64 frees;
-	s64 pages;			/* not yet in spanheap_client.pages */
-	s64 peak;			/* highest value of pages since it was 0 */
-};
-
-/*
- * The in-use spans of a client with a sweep callback; heap lock.
- *
- * A span's sweepgen is gen - 2: unswept; gen - 1: being swept, the verdict counts;
- * gen: swept, or allocated in this cycle. Unswept spans are at the front of their
- * list, so an unswept span of a size is the first of its list or there is none.
- * A span that is being resized is on no list.
- */
-struct client_sweep {
-	struct spanheap_client *client;	/* constant */
-	u32 gen;			/* grows by 2 a cycle, and wraps */
-	u32 nr_busy;			/* spans on the lists */
-	u32 nr_unswept;
-	u32 running;			/* sweep callbacks */
-	struct list_head node;		/* spanheap.unswept, if any span is */
-	DECLARE_BITMAP(todo, SMALL_PAGES + 1);	/* 0: none unswept on that list */
-	struct list_head busy[SMALL_PAGES + 1];	/* by pages; the last: larger ones */
-};
-
-/* A callback in progress, on the stack of who runs it */
-struct callback {
-	struct list_head list;		/* spanheap.callbacks */
-	struct task_struct *task;
-	bool sweep;			/* else collect, or a finalizer */
-};
-
-/* Free spans of one length, last in first out. Who has it knows how many. */
-struct magazine {
-	struct magazine *next;		/* in a depot */
-	struct span *span[];
-};
-
-/* A CPU's magazines of one length: one in use, and one that is full or empty */
-struct cache_bin {
-	struct magazine *loaded;
-	struct magazine *other;
-	u32 nr;				/* spans in loaded */
-	u32 size;			/* spans that fill one; constant */
-	bool other_full;
-};
-
-/* One CPU's cache and counters: only that CPU, with preemption off and busy set */
-struct span_cache {
-	bool busy;
-	u32 cpu;			/* whose it is; constant */
-	u64 allocs;
-	u64 frees;
-	s64 extra_objects;		/* objects beyond one a span */
-	s64 cached_pages;		/* put into caches here; a sum: less those taken */
-	s64 taken_pages;		/* taken out of caches here */
-	u64 zeroed_pages;
-	u64 zero_skipped_pages;
-	s64 prof_at;			/* more taken_pages than this: a sample of the profile */
-	u64 prof_distance;		/* what that was drawn from: mean bytes */
-	u64 prof_last;			/* when the last one was, in ns */
-	struct rnd_state prof_rnd;
-	struct cache_bin bin[CACHE_PAGES + 1];
-	struct span *slot[CACHE_SLOTS];	/* longer ones; NULL: empty */
-	u32 slot_nr[CACHE_SLOTS];	/* their pages, so that a search touches no span */
-	u32 next_slot;			/* emptied next when all are full */
-	void *magazines;		/* their memory; constant */
-};
-
-/* Magazines of one length that no CPU has; one is left there for each taken */
-struct cache_depot {
-	raw_spinlock_t lock;
-	struct magazine *full;
-	struct magazine *empty;
-} ____cacheline_aligned_in_smp;
-
-/* Spans of one length that had no slot */
-struct cache_shelf {
-	raw_spinlock_t lock;
-	u32 nr;
-	struct llist_node *first;
-} ____cacheline_aligned_in_smp;
-
-/* What the CPUs of a node share */
-struct cache_node {
-	struct cache_depot depot[CACHE_PAGES + 1];
-	struct cache_shelf shelf[SLOT_PAGES + 1];
-	void *magazines;		/* their memory */
-};
+#define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
+			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
 
 struct spanheap;
+
+/* What an operation brings before it takes the heap lock, as it allocates nothing under it */
+struct prep {
+	struct list_head records;
+	u32 nr_records;
+	struct map_leaf *leaves;
+	u32 nr_leaves;
+	u32 want_leaves;	/* set by __spanheap_grow() when it lacks leaves */
+	bool exact;		/* grow by no more than asked for */
+};
+
+#define PREP_INIT(p)	{ .records = LIST_HEAD_INIT((p).records) }
 
 /* The arena's back end: how pages get and lose physical memory */
 struct arena_ops {
@@ -317,13 +91,11 @@ struct arena_ops {
 struct spanheap {
 	/* Read by every operation, written seldom: one cache line */
 	void *base;			/* constant */
-	struct span_cache __percpu *cache;	/* constant; NULL: no caches */
 	struct map_leaf **map;		/* [nr_leaves], set as used; lock-free readers */
-	u32 cache_max;			/* constant; longest span that is cached */
-	u32 arena_pages;		/* constant */
-	u32 used;			/* pages grown into */
-	unsigned int slow_only;		/* > 0: caches are passed by */
 	struct spanheap_client *anon;	/* constant; allocations without a client */
+	u32 arena_pages;		/* constant */
+	u32 used;			/* pages grown into; heap lock */
+	struct span_caches caches;
 
 	/* constant after init */
 	const struct arena_ops *ops;
@@ -343,21 +115,17 @@ struct spanheap {
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
 
-	struct mutex clients_lock;	/* last_dirt, clients */
+	struct mutex clients_lock;	/* last_writer, clients */
 	struct list_head clients;
-	u32 last_dirt;			/* number of the last such client */
+	u32 last_writer;			/* number of the last such client */
 	wait_queue_head_t callback_wait;	/* fewer users, or callbacks running */
+	wait_queue_head_t scav_wait;	/* something to do for the scavenger's thread */
 
 	struct mutex release_lock;	/* release_pages */
 
 	struct mutex drain_lock;	/* one emptying of the caches at a time */
-	struct llist_head drained;	/* taken out of caches, not yet put */
-	struct cache_node **cache_node;	/* [nr_node_ids]; constant; NULL: no such node */
-	unsigned long cache_pages;	/* constant; the cache_kb parameter */
-	unsigned long shelf_pages;	/* constant; on a shelf, at most */
-	size_t cache_bytes;		/* constant; of caches and nodes */
 
-	spinlock_t lock;		/* the heap lock: all below; map, used, slow_only */
+	spinlock_t lock;		/* the heap lock: all below; map, used */
 	u32 *cover;			/* [nr_leaves] start of the in-use span over
 					 * the leaf's first page; may be stale
 					 */
@@ -377,8 +145,8 @@ struct spanheap {
 	struct list_head callbacks;	/* struct callback */
 	u32 nr_busy;			/* spans on clients' busy lists */
 
-	u64 out_pages;			/* in no free list: TAKEN, INUSE, CACHED */
-	u64 uncached_pages;		/* CACHED spans put so far */
+	u64 unlisted_pages;		/* of OWNED, INUSE and CACHED spans */
+	u64 uncached_pages;		/* of CACHED spans put into the free lists so far */
 	u64 released_pages;
 	s64 extra_objects;
 	u64 nr_records;			/* of spans, wherever they are */
@@ -401,14 +169,11 @@ struct spanheap {
 	atomic_long_t nr_finalizers;	/* records; no lock */
 };
 
+/* spanheap_heap.c: the heap of the module, not one of the unit tests */
 extern struct spanheap *spanheap_heap;
+extern unsigned int spanheap_cache_kb;	/* spanheap_main.c */
 
 struct seq_file;
-
-static inline u32 span_end(const struct span *s)
-{
-	return s->start + s->nr_pages;
-}
 
 static inline void *page_addr(const struct spanheap *h, u32 idx)
 {
@@ -453,76 +218,16 @@ static inline struct span *spanheap_span_at(const struct spanheap *h, const void
 }
 
 /*
- * n spans were moved in this hold of the heap lock: let others have it? Those are not
- * seen on PREEMPT_RT, or in a guest whose locks are not paravirtual.
+ * n spans were moved in this hold of the heap lock: drop it for others? spin_is_contended()
+ * is always false on PREEMPT_RT and in guests without paravirtual locks; HOLD_SPANS bounds
+ * the hold there.
  */
 static inline bool held_enough(struct spanheap *h, u32 n)
 {
 	return n >= HOLD_SPANS || (n >= HOLD_WANTED && spin_is_contended(&h->lock));
 }
 
-static inline enum span_state span_state(const struct span *s)
-{
-	return READ_ONCE(s->state) & ~SPAN_SLOW;
-}
-
-/* Take an in-use span out of use. Returns the state it had, or SPAN_DEAD. */
-static inline u32 spanheap_claim(struct span *s, enum span_state state)
-{
-	u32 old = READ_ONCE(s->state);
-
-	if ((old & ~SPAN_SLOW) != SPAN_INUSE || cmpxchg(&s->state, old, state) != old)
-		return SPAN_DEAD;
-	return old;
-}
-
-/* The state of an in-use span: is there more to do when it is freed? */
-static inline u32 inuse_state(const struct span *s)
-{
-	const struct spanheap_client *c = s->client;
-
-	return SPAN_INUSE | (c->sweep || c == c->heap->orphan ? SPAN_SLOW : 0);
-}
-
-/* Has any page of a FREE or TAKEN span memory? */
-static inline bool has_backed(const struct span *s)
-{
-	return s->nr_released < s->nr_pages;
-}
-
-/* The order of large free spans: best fit is the first that is long enough */
-static inline bool large_less(const struct span *a, const struct span *b)
-{
-	return a->nr_pages != b->nr_pages ? a->nr_pages < b->nr_pages :
-					    a->start < b->start;
-}
-
-/* The busy list of an in-use span of a swept client */
-static inline u32 busy_index(const struct span *s)
-{
-	return min(s->nr_pages, SMALL_PAGES);
-}
-
-static inline bool unswept(const struct client_sweep *sw, const struct span *s)
-{
-	return s->sweepgen == sw->gen - 2;
-}
-
-static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
-{
-	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
-}
-
-/* Must client c get s cleared? With SPANHEAP_SKIP_INIT it may see its own old data. */
-static inline bool wants_zero(const struct span *s, const struct spanheap_client *c,
-			      gfp_t gfp)
-{
-	if (unlikely(c->dirt) && s->dirt == c->dirt)
-		return gfp & __GFP_ZERO;
-	return want_init_on_alloc(gfp);
-}
-
-/* s, TAKEN, backed and counted, becomes the client's */
+/* s, OWNED, backed and counted, becomes the client's */
 static inline void spanheap_publish(struct span *s, struct spanheap_client *client,
 				    u32 obj_size, unsigned long caller, u32 state)
 {
@@ -533,44 +238,23 @@ static inline void spanheap_publish(struct span *s, struct spanheap_client *clie
 	WRITE_ONCE(s->state, state);
 }
 
+/* Pages with memory; a guess without the heap lock */
+static inline s64 heap_resident(const struct spanheap *h)
+{
+	return (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages);
+}
+
+/* Pages in caches; a guess without the heap lock, for which CPUs move meanwhile */
+static inline s64 heap_cached(const struct spanheap *h)
+{
+	struct heap_counts sum = cache_sum(&h->caches);
+
+	return max_t(s64, sum.pushed_pages - sum.popped_pages - READ_ONCE(h->uncached_pages), 0);
+}
+
 /* spanheap_arena.c */
 extern const struct arena_ops spanheap_arena_ops;
-
-/* spanheap_cache.c */
-extern unsigned int spanheap_cache_kb;
-void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
-			  size_t nr_pages, unsigned int align_shift,
-			  size_t obj_size, gfp_t gfp, unsigned long caller);
-void spanheap_heap_free(struct spanheap *h, const void *addr,
-			unsigned long caller);
-bool spanheap_gfp_ok(gfp_t gfp);
-int spanheap_cache_setup(void);
-void spanheap_cache_teardown(void);
-int spanheap_cache_init(struct spanheap *h, unsigned int kb);
-void spanheap_cache_exit(struct spanheap *h);
-void spanheap_cache_drain(struct spanheap *h);
-void spanheap_cache_pause(struct spanheap *h);
-void spanheap_cache_resume(struct spanheap *h);
-void spanheap_cache_redraw(struct spanheap *h);
-void spanheap_cache_sum(struct spanheap *h, struct span_cache *sum);
-bool spanheap_charge(struct spanheap_client *c, u32 nr);
-void spanheap_uncharge(struct spanheap_client *c, u32 nr);
-void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages);
-void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum);
-int spanheap_client_init(struct spanheap_client *c);
-void spanheap_client_exit(struct spanheap_client *c);
-
-/* spanheap_depot.c */
-int spanheap_depot_create(struct spanheap *h);
-void spanheap_depot_destroy(struct spanheap *h);
-u32 spanheap_mag_size(struct spanheap *h, u32 nr);
-void *spanheap_mags_alloc(struct spanheap *h, u32 n, int nid);
-struct magazine *spanheap_mag_next(void **mem, u32 size);
-struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n);
-bool spanheap_depot_swap(struct spanheap *h, u32 nr, struct magazine **m, bool full);
-struct span *spanheap_shelf_take(struct spanheap *h, u32 nr);
-bool spanheap_shelf_put(struct spanheap *h, struct span *s);
-void spanheap_depot_drain(struct spanheap *h);
+void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
 
 /* spanheap_map.c */
 void __spanheap_map_set(struct spanheap *h, struct span *s);
@@ -587,39 +271,56 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
 u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr);
 u32 spanheap_count_backed(struct spanheap *h, u32 idx, u32 nr);
 
-/* spanheap_check.c */
-int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
-
 /* spanheap_span.c */
-int spanheap_span_cache_create(void);
-void spanheap_span_cache_destroy(void);
-struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
-				      unsigned long nr_pages,
-				      unsigned long (*clock)(void));
-void spanheap_heap_destroy(struct spanheap *h);
-struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client,
-			   u32 nr, u32 align, u32 obj_size, gfp_t gfp);
-bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
-void spanheap_untake(struct spanheap *h, struct span *s);
-void spanheap_hand_out(struct spanheap *h, struct span *s, u32 obj_size,
-		       unsigned long caller);
-void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
-		    size_t nr_pages, gfp_t gfp, int err);
-void spanheap_span_free(struct spanheap *h, const void *addr,
-			unsigned long caller);
-void __spanheap_free_claimed(struct spanheap *h, struct span *s,
-			     unsigned long *flags);
-void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
-void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
-bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
-			  gfp_t gfp, unsigned long caller);
+void __spanheap_absorb(struct spanheap *h, struct prep *p);
+struct span *__spanheap_new_record(struct spanheap *h);
+void __spanheap_drop_record(struct spanheap *h, struct span *s);
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,
 			enum span_state state);
 void __spanheap_put(struct spanheap *h, struct span *s);
-void spanheap_trim_records(struct spanheap *h);
+int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p);
+struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
+			      struct prep *p);
+struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
+				     struct prep *p);
+void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
 u32 __spanheap_largest_free(struct spanheap *h);
-void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);
+
+/* spanheap_check.c */
+int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
+
+/* spanheap_record.c */
+int spanheap_span_cache_create(void);
+void spanheap_span_cache_destroy(void);
+void spanheap_free_leaf(struct map_leaf *leaf);
+void spanheap_free_record(struct span *s);
+bool spanheap_prep_more(struct prep *p, gfp_t gfp);
+void spanheap_prep_done(struct spanheap *h, struct prep *p);
+void spanheap_trim_records(struct spanheap *h);
+
+/* spanheap_account.c: of the heap; more in spanheap_client.h */
+void __spanheap_fewer_unswept(struct client_sweep *sw);
+void __spanheap_busy_add(struct spanheap *h, struct span *s);
+void __spanheap_busy_del(struct spanheap *h, struct span *s);
+bool __spanheap_free_later(struct spanheap *h, struct span *s);
+void __spanheap_busy_back(struct spanheap *h, struct span *s);
+void spanheap_sweep_live(struct spanheap *h, const void *addr);
+int spanheap_sweep_init(struct spanheap_client *c);
+void spanheap_sweep_exit(struct spanheap_client *c);
+void __spanheap_use_begin(struct spanheap *h, struct span *s,
+			  struct spanheap_client *client, u32 obj_size);
+void spanheap_use_undo(struct spanheap *h, struct span *s);
+void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared);
+void __spanheap_free_claimed(struct spanheap *h, struct span *s,
+			     unsigned long *flags);
+
+/* spanheap_debug.c */
+bool spanheap_gfp_ok(gfp_t gfp);
+void spanheap_report_bad_free(struct spanheap *h, const void *addr,
+			      unsigned long caller, spanheap_finalizer_t fn);
+void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
+		    size_t nr_pages, gfp_t gfp, int err);
 
 /* spanheap_special.c */
 int spanheap_special_setup(void);
@@ -642,37 +343,37 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 int spanheap_finalizer_remove(struct spanheap *h, void *obj);
 u64 spanheap_special_meta(struct spanheap *h);
 
-/* spanheap_main.c */
-struct spanheap_client *
-spanheap_heap_register(struct spanheap *h,
-		       const struct spanheap_client_attr *attr);
-void spanheap_heap_unregister(struct spanheap_client *client);
+/* spanheap_release.c */
+int spanheap_cache_setup(void);
+void spanheap_cache_teardown(void);
+int spanheap_cache_init(struct spanheap *h, unsigned int kb);
+void spanheap_cache_exit(struct spanheap *h);
+void spanheap_cache_drain(struct spanheap *h);
+u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want);
+u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max);
+u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
 
 /* spanheap_sweep.c */
-int spanheap_sweep_init(struct spanheap_client *c);
-void spanheap_sweep_exit(struct spanheap_client *c);
-void __spanheap_busy_add(struct spanheap *h, struct span *s);
-void __spanheap_busy_del(struct spanheap *h, struct span *s);
-bool __spanheap_free_later(struct spanheap *h, struct span *s);
-void __spanheap_busy_back(struct spanheap *h, struct span *s);
-bool __spanheap_client_get(struct spanheap_client *c);
-void spanheap_client_put(struct spanheap_client *c);
-void spanheap_client_quiesce(struct spanheap_client *c);
-bool spanheap_in_callback(struct spanheap *h, bool sweep_only);
 void spanheap_cycle(struct spanheap_client *c);
 long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi);
 u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans);
-void spanheap_sweep_live(struct spanheap *h, const void *addr);
 bool spanheap_may_reclaim(gfp_t gfp);
 u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others);
 void spanheap_collect(struct spanheap *h, unsigned long min_age);
+
+/* spanheap_heap.c */
+struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
+				      unsigned long nr_pages,
+				      unsigned long (*clock)(void));
+void spanheap_heap_destroy(struct spanheap *h);
+void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);
+int spanheap_check(struct spanheap *h, char *why, size_t size);
 
 /* spanheap_scav.c */
 extern unsigned int spanheap_scavenge_age_ms;
 extern unsigned int spanheap_scavenge_period_ms;
 extern unsigned int spanheap_force_cycle_ms;
-extern bool spanheap_trace;
-u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
+extern bool spanheap_log_passes;
 bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp);
 void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp);
 void spanheap_grown(struct spanheap *h, gfp_t gfp);
@@ -680,8 +381,25 @@ void spanheap_release_all(struct spanheap *h);
 int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);
 void spanheap_scav_kick(void);
-void spanheap_scav_wake(struct spanheap *h);
 extern const struct kernel_param_ops spanheap_ms_ops;
+
+/* spanheap_alloc.c */
+void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, unsigned int align_shift,
+			  size_t obj_size, gfp_t gfp, unsigned long caller);
+void spanheap_heap_free(struct spanheap *h, const void *addr,
+			unsigned long caller);
+bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
+
+/* spanheap_resize.c */
+bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
+			  gfp_t gfp, unsigned long caller);
+
+/* spanheap_client.c */
+struct spanheap_client *
+spanheap_heap_register(struct spanheap *h,
+		       const struct spanheap_client_attr *attr);
+void spanheap_heap_unregister(struct spanheap_client *client);
 
 /* spanheap_prof.c */
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)
@@ -695,6 +413,7 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 dist
 			  unsigned long caller);
 int spanheap_prof_set_rate(struct spanheap *h, u64 rate);
 void spanheap_prof_show(struct spanheap *h, struct seq_file *m);
+void spanheap_cache_redraw(struct spanheap *h);
 u64 spanheap_prof_bytes(struct spanheap *h);
 int spanheap_prof_create(struct spanheap *h);
 void spanheap_prof_destroy(struct spanheap *h);

@@ -126,7 +126,7 @@ static void draw(struct span_cache *c)
 	s64 distance = spanheap_prof_distance(prandom_u32_state(&c->prof_rnd),
 					      c->prof_distance);
 
-	c->prof_at = c->prof_distance ? c->taken_pages + (distance >> PAGE_SHIFT) :
+	c->prof_at = c->prof_distance ? c->n.popped_pages + (distance >> PAGE_SHIFT) :
 					S64_MAX;
 }
 
@@ -135,6 +135,19 @@ void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
 {
 	c->prof_distance = READ_ONCE(h->prof->rate);
 	draw(c);
+}
+
+static void redraw_visit(struct cache_visit *v, struct span_cache *c)
+{
+	spanheap_prof_draw(v->arg, c);
+}
+
+/* The rate has changed: what was drawn before does not matter any more */
+void spanheap_cache_redraw(struct spanheap *h)
+{
+	struct cache_visit v = { .fn = redraw_visit, .arg = h };
+
+	spanheap_cache_visit_all(&h->caches, &v);
 }
 
 /*

@@ -26,169 +26,11 @@
 unsigned int spanheap_scavenge_age_ms = 300000;
 unsigned int spanheap_scavenge_period_ms = 60000;
 unsigned int spanheap_force_cycle_ms = 120000;
-bool spanheap_trace;
+bool spanheap_log_passes;
 
 static struct task_struct *scav_task;
-static DECLARE_WAIT_QUEUE_HEAD(scav_wait);
 static bool scav_kicked;
 static struct shrinker *shrinker;
-
-static s64 resident(struct spanheap *h)
-{
-	return (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages);
-}
-
-/* Isolate up to want backed pages of a few spans idle since before; oldest first */
-static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
-			struct list_head *batch)
-{
-	u32 n = 0, nr_spans, backed, cut;
-	unsigned long flags;
-	struct span *s;
-
-	spin_lock_irqsave(&h->lock, flags);
-	for (nr_spans = 0; n < want && !held_enough(h, nr_spans); nr_spans++) {
-		s = list_first_entry_or_null(&h->lru, struct span, lru);
-		if (!s || time_after(s->stamp, before))
-			break;
-		backed = s->nr_pages - s->nr_released;
-		if (backed > want - n) {
-			/* The reserve: __take() leaves a record for this split */
-			if (!h->nr_spare)
-				break;
-			cut = spanheap_next_backed(h, s->start, span_end(s), true) -
-			      s->start + want - n;
-			if (cut < s->nr_pages)
-				__spanheap_split(h, s, cut);
-			backed = s->nr_pages - s->nr_released;
-		}
-		__spanheap_isolate(h, s, SPAN_RELEASING);
-		list_add_tail(&s->lru, batch);
-		h->nr_releasing++;
-		n += backed;
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
-	return n;
-}
-
-/* A batch for one flush, out of many short holds of the lock */
-static u32 isolate_batch(struct spanheap *h, unsigned long before, u32 want,
-			 struct list_head *batch)
-{
-	u32 n = 0, got;
-
-	do {
-		got = isolate_some(h, before, want - n, batch);
-		n += got;
-	} while (got && n < want);
-	return n;
-}
-
-/* Spans whose pages are the system's now go back into the free lists */
-static u32 put_some(struct spanheap *h, struct list_head *batch)
-{
-	unsigned long flags;
-	struct span *s;
-	u32 n, released;
-
-	spin_lock_irqsave(&h->lock, flags);
-	for (n = 0; !list_empty(batch) && !held_enough(h, n); n++) {
-		s = list_first_entry(batch, struct span, lru);
-		list_del_init(&s->lru);
-		released = s->nr_pages - s->nr_released;
-		h->released_pages += released;
-		h->scavenged_pages += released;
-		s->nr_released = s->nr_pages;
-		__spanheap_put(h, s);
-		h->nr_releasing--;
-	}
-	h->tlb_flushes += list_empty(batch);
-	spin_unlock_irqrestore(&h->lock, flags);
-	return n;
-}
-
-/* Unmap, flush once, free. The batch's pages are nobody else's. */
-static void unback_batch(struct spanheap *h, struct list_head *batch)
-{
-	u32 n = 0, lo = U32_MAX, hi = 0, i, to, end, got;
-	struct span *s;
-
-	list_for_each_entry(s, batch, lru) {
-		end = span_end(s);
-		for (i = s->start; i < end; i = to) {
-			to = end;
-			if (s->nr_released) {
-				i = spanheap_next_backed(h, i, end, true);
-				to = spanheap_next_backed(h, i, end, false);
-			}
-			if (i == end)
-				break;
-			got = h->ops->unback(h, i, to - i, h->release_pages + n);
-			spanheap_mark_backed(h, i, got, false);
-			n += got;
-		}
-		lo = min(lo, s->start);
-		hi = max(hi, end);
-	}
-	h->ops->flush(h, lo, hi);
-	release_pages(h->release_pages, n);
-}
-
-static u32 release_batch(struct spanheap *h, unsigned long before, u32 want)
-{
-	LIST_HEAD(batch);
-	u32 n, nr_spans = 0;
-
-	lockdep_assert_held(&h->release_lock);
-	n = isolate_batch(h, before, min(want, BATCH_PAGES), &batch);
-	if (list_empty(&batch))
-		return 0;
-	unback_batch(h, &batch);
-	while (!list_empty(&batch))
-		nr_spans += put_some(h, &batch);
-	trace_spanheap_release(n, nr_spans);
-	return n;
-}
-
-/*
- * What is freed after the call began is not for it, or it might never end. The lock
- * is held for a batch only, for reclaim waits for it.
- */
-static u64 release_idle(struct spanheap *h, unsigned long age, u64 max)
-{
-	unsigned long before = h->clock() - age;
-	u64 total = 0;
-	u32 n;
-
-	while (total < max) {
-		mutex_lock(&h->release_lock);
-		n = release_batch(h, before, min_t(u64, max - total, BATCH_PAGES));
-		mutex_unlock(&h->release_lock);
-		if (!n)
-			break;
-		total += n;
-		cond_resched();
-	}
-	return total;
-}
-
-/* Release pages idle for at least age ticks, at most max. Returns how many. */
-u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
-{
-	unsigned long flags;
-	u64 n;
-
-	spanheap_cache_drain(h);
-	n = release_idle(h, age, max_pages);
-	spanheap_trim_records(h);
-
-	spin_lock_irqsave(&h->lock, flags);
-	h->scavenge_passes++;
-	WRITE_ONCE(h->resident_peak, resident(h));
-	spin_unlock_irqrestore(&h->lock, flags);
-	trace_spanheap_scavenge(n, age);
-	return n;
-}
 
 /*
  * How many idle pages to give back when the heap is about to take more from the
@@ -202,15 +44,6 @@ static u64 excess(u64 inuse, u64 idle)
 	return idle > keep ? idle - keep / 2 : 0;
 }
 
-/* Pages in caches, now or a moment ago: asked too often for the heap lock */
-static s64 cached(struct spanheap *h)
-{
-	struct span_cache sum;
-
-	spanheap_cache_sum(h, &sum);
-	return max_t(s64, sum.cached_pages - READ_ONCE(h->uncached_pages), 0);
-}
-
 /*
  * A span without memory was found, while caches may have spans with memory. Empties
  * them if that is more than 1/64 of what is in use, now and then; true if it has done so.
@@ -220,12 +53,12 @@ bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
 	unsigned long last = READ_ONCE(h->last_drain), now = h->clock();
 	s64 pages;
 
-	if (resident(h) <= READ_ONCE(h->resident_peak) || !h->cache ||
+	if (heap_resident(h) <= READ_ONCE(h->resident_peak) || !h->caches.cpu ||
 	    !gfpflags_allow_blocking(gfp) || time_before(now, last + DRAIN_TICKS) ||
 	    cmpxchg(&h->last_drain, last, now) != last)
 		return false;
-	pages = cached(h);
-	if (pages <= max_t(s64, ((s64)READ_ONCE(h->out_pages) - pages) / 64, GROW_UNIT))
+	pages = heap_cached(h);
+	if (pages <= max_t(s64, ((s64)READ_ONCE(h->unlisted_pages) - pages) / 64, GROW_UNIT))
 		return false;
 	spanheap_cache_drain(h);
 	return true;
@@ -239,14 +72,14 @@ bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp)
  */
 void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp)
 {
-	s64 now = resident(h), out = READ_ONCE(h->out_pages);
+	s64 now = heap_resident(h), out = READ_ONCE(h->unlisted_pages);
 	u64 want = now > out ? excess(out, now - out) : 0;
 
 	/* All read without the lock: a guess will do. Another releaser will do, too. */
 	if (now <= READ_ONCE(h->resident_peak) || !gfpflags_allow_blocking(gfp))
 		return;
 	if (want && mutex_trylock(&h->release_lock)) {
-		release_batch(h, h->clock(), min_t(u64, want, GROW_RELEASE));
+		spanheap_release_batch(h, h->clock(), min_t(u64, want, GROW_RELEASE));
 		mutex_unlock(&h->release_lock);
 	}
 }
@@ -254,7 +87,7 @@ void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp)
 /* It has been backed. Who could give nothing back leaves that to the next one. */
 void spanheap_grown(struct spanheap *h, gfp_t gfp)
 {
-	s64 now = resident(h);
+	s64 now = heap_resident(h);
 
 	if (gfpflags_allow_blocking(gfp) && now > READ_ONCE(h->resident_peak))
 		WRITE_ONCE(h->resident_peak, now);
@@ -271,7 +104,7 @@ void spanheap_release_all(struct spanheap *h)
 	spanheap_scavenge(h, 0, U64_MAX);
 }
 
-static void trace_pass(struct spanheap *h, u64 released)
+static void log_pass(struct spanheap *h, u64 released)
 {
 	struct spanheap_stats st;
 
@@ -289,8 +122,8 @@ static void pass(struct spanheap *h)
 	spanheap_collect(h, msecs_to_jiffies(READ_ONCE(spanheap_force_cycle_ms)));
 	n = spanheap_scavenge(h, msecs_to_jiffies(READ_ONCE(spanheap_scavenge_age_ms)),
 			      U64_MAX);
-	if (READ_ONCE(spanheap_trace))
-		trace_pass(h, n);
+	if (READ_ONCE(spanheap_log_passes))
+		log_pass(h, n);
 }
 
 /* Passes, and between them sweeping in the background, a little at a time */
@@ -304,7 +137,7 @@ static int scav_thread(void *data)
 		unsigned long next = last + msecs_to_jiffies(ms);
 		long left = max_t(long, next - jiffies, 0);
 
-		wait_event_interruptible_timeout(scav_wait,
+		wait_event_interruptible_timeout(h->scav_wait,
 						 kthread_should_stop() ||
 						 READ_ONCE(scav_kicked) ||
 						 !list_empty_careful(&h->unswept),
@@ -325,17 +158,11 @@ static int scav_thread(void *data)
 	return 0;
 }
 
-/* A cycle has begun */
-void spanheap_scav_wake(struct spanheap *h)
-{
-	if (h == spanheap_heap)
-		wake_up(&scav_wait);
-}
-
 void spanheap_scav_kick(void)
 {
 	WRITE_ONCE(scav_kicked, true);
-	wake_up(&scav_wait);
+	if (spanheap_heap)
+		wake_up(&spanheap_heap->scav_wait);
 }
 
 /* Milliseconds, as a module parameter or a sysfs file: a plain number > 0 */
@@ -361,7 +188,7 @@ const struct kernel_param_ops spanheap_ms_ops = {
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
 	struct spanheap *h = spanheap_heap;
-	s64 idle = resident(h) - (s64)READ_ONCE(h->out_pages) + cached(h);
+	s64 idle = heap_resident(h) - (s64)READ_ONCE(h->unlisted_pages) + heap_cached(h);
 
 	return idle > 0 ? idle : SHRINK_EMPTY;
 }
@@ -375,9 +202,9 @@ static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 	struct spanheap *h = spanheap_heap;
 	u64 n;
 
-	if (cached(h))
+	if (heap_cached(h))
 		spanheap_cache_drain(h);
-	n = release_idle(h, 0, sc->nr_to_scan);
+	n = spanheap_release_idle(h, 0, sc->nr_to_scan);
 	return n ? n : SHRINK_STOP;
 }
 

@@ -229,7 +229,7 @@ struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 /* ---- spans that are freed, swept, cut ---- */
 
 /*
- * Claim s, which has SPAN_SLOW, to free it: it becomes TAKEN and its specials go
+ * Claim s, which has SPAN_SLOW, to free it: it becomes OWNED and its specials go
  * to *specials, for spanheap_specials_freed(). False: it was not in use, or it
  * has a finalizer (*fn) and stays as it is. Under the heap lock.
  */
@@ -245,7 +245,7 @@ bool spanheap_specials_claim(struct spanheap *h, struct span *s,
 	f = any_finalizer(&s->specials);
 	if (f) {
 		*fn = f->fn;
-	} else if (spanheap_claim(s, SPAN_TAKEN) != SPAN_DEAD) {
+	} else if (span_claim(s, SPAN_OWNED) != SPAN_DEAD) {
 		*specials = s->specials;
 		s->specials = RB_ROOT;
 		claimed = true;
@@ -393,7 +393,7 @@ bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 	return more;
 }
 
-/* s is TAKEN, and to be cut to nr_pages: are there specials in what goes? */
+/* s is OWNED, and to be cut to nr_pages: are there specials in what goes? */
 bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages)
 {
 	spinlock_t *lock = special_lock(h, s);
@@ -504,14 +504,14 @@ static const char *check_batch(struct spanheap *h, struct span *s,
 	spin_lock_irqsave(lock, flags);
 	state = READ_ONCE(s->state);
 	sp = first_from(&s->specials, key);
-	if (sp && state != SPAN_TAKEN && state != (SPAN_INUSE | SPAN_SLOW))
+	if (sp && state != SPAN_OWNED && state != (SPAN_INUSE | SPAN_SLOW))
 		bad = "specials on a span that is not in use, or that frees overlook";
 	for (; sp && !bad && n < BATCH; sp = next_special(sp), n++) {
 		if (sp->kind > SPECIAL_PROFILE)
 			bad = "special of an unknown kind";
 		else if (prev && special_cmp(prev, sp) >= 0)
 			bad = "specials out of order";
-		else if (state != SPAN_TAKEN &&
+		else if (state != SPAN_OWNED &&
 			 sp->offset >= (u64)READ_ONCE(s->nr_pages) << PAGE_SHIFT)
 			bad = "special beyond the end of its span";
 		key->offset = sp->offset;

@@ -18,168 +18,6 @@
 
 #include "spanheap_internal.h"
 
-/* ---- busy lists ---- */
-
-static void __fewer_unswept(struct client_sweep *sw)
-{
-	if (!--sw->nr_unswept)
-		list_del_init(&sw->node);
-}
-
-/* s comes into use: a span allocated during a cycle is not swept in it */
-void __spanheap_busy_add(struct spanheap *h, struct span *s)
-{
-	struct client_sweep *sw = s->client->sweep;
-
-	lockdep_assert_held(&h->lock);
-	s->sweepgen = sw->gen;
-	s->asked = ASKED_NOT;
-	list_add_tail(&s->list, &sw->busy[busy_index(s)]);
-	sw->nr_busy++;
-	h->nr_busy++;
-	h->seq++;
-}
-
-/*
- * s, in use until now, is another's to free or to resize. A sweeper whose
- * callback is being asked about it sees by the generation that it has lost it.
- */
-void __spanheap_busy_del(struct spanheap *h, struct span *s)
-{
-	struct client_sweep *sw = s->client->sweep;
-
-	lockdep_assert_held(&h->lock);
-	list_del(&s->list);
-	sw->nr_busy--;
-	h->nr_busy--;
-	h->seq++;
-	if (unswept(sw, s))
-		__fewer_unswept(sw);
-	else
-		s->sweepgen = sw->gen;
-}
-
-/*
- * The owner frees s, which is claimed. If a callback is running for it, its sweeper
- * completes that, so that the callback is never about memory that is somebody
- * else's by now.
- */
-bool __spanheap_free_later(struct spanheap *h, struct span *s)
-{
-	lockdep_assert_held(&h->lock);
-	if (s->asked == ASKED_NOT)
-		return false;
-	s->asked = ASKED_FREED;
-	return true;
-}
-
-/* A resize is over. If s was unswept, or a cycle has begun meanwhile, it still is. */
-void __spanheap_busy_back(struct spanheap *h, struct span *s)
-{
-	struct spanheap_client *c = s->client;
-	struct client_sweep *sw = c->sweep;
-	u32 gen = s->sweepgen;
-	u8 asked = s->asked;
-
-	__spanheap_busy_add(h, s);
-	s->asked = asked;
-	if (gen == sw->gen)
-		return;
-	s->sweepgen = sw->gen - 2;
-	list_move(&s->list, &sw->busy[busy_index(s)]);
-	__set_bit(busy_index(s), sw->todo);
-	if (!sw->nr_unswept++ && !c->gone)
-		list_add_tail(&sw->node, &h->unswept);
-}
-
-int spanheap_sweep_init(struct spanheap_client *c)
-{
-	struct client_sweep *sw;
-	u32 i;
-
-	if (!c->ops || !c->ops->sweep)
-		return 0;
-	sw = kvzalloc(sizeof(*sw), GFP_KERNEL);
-	if (!sw)
-		return -ENOMEM;
-	INIT_LIST_HEAD(&sw->node);
-	for (i = 0; i <= SMALL_PAGES; i++)
-		INIT_LIST_HEAD(&sw->busy[i]);
-	sw->client = c;
-	c->sweep = sw;
-	return 0;
-}
-
-void spanheap_sweep_exit(struct spanheap_client *c)
-{
-	WARN_ON_ONCE(c->sweep && c->sweep->nr_busy);
-	kvfree(c->sweep);
-}
-
-/* ---- who is in a client's callbacks ---- */
-
-bool __spanheap_client_get(struct spanheap_client *c)
-{
-	lockdep_assert_held(&c->heap->lock);
-	if (c->gone)
-		return false;
-	c->users++;
-	return true;
-}
-
-/* The client is not freed before spanheap_client_put(); false: it is going */
-static bool client_get(struct spanheap_client *c)
-{
-	unsigned long flags;
-	bool got;
-
-	spin_lock_irqsave(&c->heap->lock, flags);
-	got = __spanheap_client_get(c);
-	spin_unlock_irqrestore(&c->heap->lock, flags);
-	return got;
-}
-
-void spanheap_client_put(struct spanheap_client *c)
-{
-	struct spanheap *h = c->heap;
-	unsigned long flags;
-
-	spin_lock_irqsave(&h->lock, flags);
-	c->users--;		/* and c may be gone */
-	spin_unlock_irqrestore(&h->lock, flags);
-	wake_up_all(&h->callback_wait);
-}
-
-/* From here on nobody but its owner works with c, and no callback of it runs */
-void spanheap_client_quiesce(struct spanheap_client *c)
-{
-	struct spanheap *h = c->heap;
-
-	spin_lock_irq(&h->lock);
-	c->gone = true;
-	if (c->sweep)
-		list_del_init(&c->sweep->node);
-	spin_unlock_irq(&h->lock);
-	wait_event(h->callback_wait, !READ_ONCE(c->users));
-}
-
-/* Does this task run a callback (or, sweep_only, a sweep callback) of any client? */
-bool spanheap_in_callback(struct spanheap *h, bool sweep_only)
-{
-	struct callback *cb;
-	unsigned long flags;
-	bool found = false;
-
-	spin_lock_irqsave(&h->lock, flags);
-	list_for_each_entry(cb, &h->callbacks, list)
-		if (cb->task == current && (cb->sweep || !sweep_only)) {
-			found = true;
-			break;
-		}
-	spin_unlock_irqrestore(&h->lock, flags);
-	return found;
-}
-
 /* ---- sweeping ---- */
 
 /* An unswept span of lo to hi pages (SMALL_PAGES: or more) becomes the caller's to sweep */
@@ -195,9 +33,9 @@ static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
 		if (s && unswept(sw, s)) {
 			/* under the lock: nobody else saw it unswept */
 			s->sweepgen = sw->gen - 1;
-			s->asked = ASKED;
+			s->sweep = SWEEP_RUNNING;
 			list_move_tail(&s->list, &sw->busy[i]);
-			__fewer_unswept(sw);
+			__spanheap_fewer_unswept(sw);
 			h->seq++;
 			return s;
 		}
@@ -292,10 +130,10 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	else if (still_swept(sw, s))
 		s->sweepgen = sw->gen;
 	h->seq++;
-	if (freed || s->asked == ASKED_FREED)
+	if (freed || s->sweep == SWEEP_FREED)
 		__spanheap_free_claimed(h, s, &flags);
 	else
-		s->asked = ASKED_NOT;
+		s->sweep = SWEEP_NONE;
 	list_del(&cb.list);
 	sw->running--;
 	spin_unlock_irqrestore(&h->lock, flags);
@@ -303,33 +141,6 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	spanheap_client_put(c);
 	trace_spanheap_sweep((unsigned long)addr, nr, verdict, freed);
 	return freed;
-}
-
-/*
- * Somebody holds the span that addr is in and attaches something to it: it is live
- * in this cycle, and need not be asked about. (The ancestor sweeps it here.)
- */
-void spanheap_sweep_live(struct spanheap *h, const void *addr)
-{
-	struct spanheap_client *c;
-	struct client_sweep *sw;
-	unsigned long flags;
-	struct span *s;
-
-	if (list_empty_careful(&h->unswept))
-		return;
-	spin_lock_irqsave(&h->lock, flags);
-	s = spanheap_span_guess(h, addr);
-	/* NULL: a cache takes s at the moment, so that it is nobody's to sweep */
-	c = s && span_state(s) == SPAN_INUSE ? READ_ONCE(s->client) : NULL;
-	sw = c ? c->sweep : NULL;
-	if (sw && unswept(sw, s)) {
-		s->sweepgen = sw->gen;
-		list_move_tail(&s->list, &sw->busy[busy_index(s)]);
-		__fewer_unswept(sw);
-		h->seq++;
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
 }
 
 /* A client with unswept spans, to be let go with spanheap_client_put(), or NULL */
@@ -407,7 +218,7 @@ void spanheap_cycle(struct spanheap_client *c)
 		spin_unlock_irqrestore(&h->lock, flags);
 	} while (!begun);
 	mutex_unlock(&c->cycle_lock);
-	spanheap_scav_wake(h);
+	wake_up(&h->scav_wait);
 }
 
 /* ---- reclaim before growth ---- */
@@ -481,7 +292,7 @@ static struct spanheap_client *next_due(struct spanheap *h, struct spanheap_clie
 	mutex_lock(&h->clients_lock);
 	c = list_prepare_entry(prev, &h->clients, list);
 	list_for_each_entry_continue(c, &h->clients, list)
-		if (due(c, min_age) && client_get(c)) {
+		if (due(c, min_age) && spanheap_client_get(c)) {
 			found = c;
 			break;
 		}

@@ -19,13 +19,13 @@ static u64 cached_pages(struct spanheap *h)
 
 static u32 mag_size(struct spanheap *h, u32 nr)
 {
-	return raw_cpu_ptr(h->cache)->bin[nr].size;
+	return raw_cpu_ptr(h->caches.cpu)->bin[nr].size;
 }
 
 /* Full magazines in the depot */
 static u32 depot_full(struct spanheap *h, u32 nr)
 {
-	struct magazine *m = h->cache_node[numa_node_id()]->depot[nr].full;
+	struct magazine *m = h->caches.node[numa_node_id()]->depot[nr].full;
 	u32 n = 0;
 
 	for (; m; m = m->next)
@@ -35,7 +35,7 @@ static u32 depot_full(struct spanheap *h, u32 nr)
 
 static u32 shelf_nr(struct spanheap *h, u32 nr)
 {
-	return h->cache_node[numa_node_id()]->shelf[nr].nr;
+	return h->caches.node[numa_node_id()]->shelf[nr].nr;
 }
 
 /* Nothing is in use; so many spans of nr pages come from caches, and no more */
@@ -153,7 +153,7 @@ static void full_shelf_overflows_to_the_heap(struct kunit *test)
 static void held_depot_is_done_without(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 64);
-	struct cache_node *node = h->cache_node[numa_node_id()];
+	struct cache_node *node = h->caches.node[numa_node_id()];
 	u32 i, mag = mag_size(h, 2);	/* 16 */
 	u64 slow;
 	void *p[100], *q[CACHE_SLOTS + 2];
@@ -219,7 +219,7 @@ static void check_bears_a_busy_cache(struct kunit *test)
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	for (i = 0; i < 20000 && !err; i++) {
-		err = spanheap_heap_check(h, why, sizeof(why));
+		err = spanheap_check(h, why, sizeof(why));
 		cond_resched();
 	}
 	kthread_stop(task);
@@ -306,11 +306,11 @@ static void paused_caches_are_passed_by(struct kunit *test)
 	void *p = alloc(h, 3), *q = alloc(h, 3), *r;
 
 	release(h, p);
-	spanheap_cache_pause(h);
-	spanheap_cache_pause(h);
+	spanheap_cache_pause(&h->caches);
+	spanheap_cache_pause(&h->caches);
 	release(h, q);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
-	spanheap_cache_resume(h);
+	spanheap_cache_resume(&h->caches);
 	r = alloc(h, 3);
 	KUNIT_EXPECT_PTR_EQ(test, r, q);	/* p stays in the cache */
 	release(h, r);
@@ -318,7 +318,7 @@ static void paused_caches_are_passed_by(struct kunit *test)
 	check(test, h);
 	spanheap_cache_drain(h);	/* works meanwhile */
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
-	spanheap_cache_resume(h);
+	spanheap_cache_resume(&h->caches);
 	release(h, alloc(h, 3));
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
 	check(test, h);
@@ -331,10 +331,10 @@ static void busy_cache_is_passed_by(struct kunit *test)
 	void *p = alloc(h, 3), *q = alloc(h, 3), *r;
 
 	release(h, p);
-	raw_cpu_ptr(h->cache)->busy = true;
+	raw_cpu_ptr(h->caches.cpu)->entered = true;
 	release(h, q);
 	r = alloc_as(h, NULL, 3, 0, 0, GFP_ATOMIC);
-	raw_cpu_ptr(h->cache)->busy = false;
+	raw_cpu_ptr(h->caches.cpu)->entered = false;
 	KUNIT_EXPECT_PTR_EQ(test, r, q);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 3), p);
@@ -492,7 +492,7 @@ static void any_size_of_magazine_works(struct kunit *test)
 		h = test_heap_new(test, &fake_ops, ARENA, size[i].kb);
 		KUNIT_EXPECT_EQ(test, mag_size(h, 1), size[i].one);
 		KUNIT_EXPECT_EQ(test, mag_size(h, 16), size[i].sixteen);
-		KUNIT_EXPECT_EQ(test, h->cache_max, size[i].max);
+		KUNIT_EXPECT_EQ(test, h->caches.max_pages, size[i].max);
 		memset(p, 0, sizeof(p));
 		for (n = 0; n < 10000; n++) {
 			k = prandom_u32_state(&rnd) % 100;

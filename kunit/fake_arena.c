@@ -235,7 +235,7 @@ void check(struct kunit *test, struct spanheap *h)
 	struct spanheap_stats st = *stats(h);
 	char why[128] = "";
 
-	KUNIT_ASSERT_EQ_MSG(test, spanheap_heap_check(h, why, sizeof(why)), 0,
+	KUNIT_ASSERT_EQ_MSG(test, spanheap_check(h, why, sizeof(why)), 0,
 			    "%s", why);
 	KUNIT_ASSERT_EQ(test, st.sys_bytes, st.inuse_bytes + st.idle_bytes);
 	KUNIT_ASSERT_EQ(test, st.resident_bytes, st.sys_bytes - st.released_bytes);

@@ -123,7 +123,7 @@ static void do_alloc(struct model *m, struct slot *s)
 	p = alloc_as(m->h, limited ? m->limited : NULL, nr, shift, s->obj, gfp);
 	if (!p) {
 		at = bitmap_find_next_zero_area(m->used, ARENA, 0, nr + align - 1, 0);
-		KUNIT_ASSERT_TRUE(m->test, over || at >= ARENA || (m->h->cache && atomic));
+		KUNIT_ASSERT_TRUE(m->test, over || at >= ARENA || (m->h->caches.cpu && atomic));
 		return;
 	}
 	KUNIT_ASSERT_FALSE(m->test, over);
@@ -131,7 +131,7 @@ static void do_alloc(struct model *m, struct slot *s)
 	s->start = page_of(m->h, p);
 	KUNIT_ASSERT_LE(m->test, s->start + nr, m->h->used);
 	KUNIT_ASSERT_GE(m->test, find_next_bit(m->used, s->start + nr, s->start), s->start + nr);
-	if (!m->h->cache)
+	if (!m->h->caches.cpu)
 		expect_best_fit(m, s->start, nr, align, was_used);
 	if (zero)
 		KUNIT_ASSERT_NULL(m->test, memchr_inv(p, 0, nr * PAGE_SIZE));
@@ -173,7 +173,7 @@ static void do_resize(struct model *m, struct slot *s)
 		      find_next_bit(m->used, end, s->start + old) >= end;
 	done = resize(m->h, page_addr(m->h, s->start), nr);
 	/* A cached neighbour is in the way, and the model does not know it */
-	KUNIT_ASSERT_TRUE(m->test, done == can || (!done && nr > old && m->h->cache));
+	KUNIT_ASSERT_TRUE(m->test, done == can || (!done && nr > old && m->h->caches.cpu));
 	if (!done)
 		return;
 	s->nr = nr;

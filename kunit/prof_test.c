@@ -99,7 +99,7 @@ static void seed(struct spanheap *h)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		prandom_seed_state(&per_cpu_ptr(h->cache, cpu)->prof_rnd, 1964 + cpu);
+		prandom_seed_state(&per_cpu_ptr(h->caches.cpu, cpu)->prof_rnd, 1964 + cpu);
 }
 
 /* M36: distances are exponentially distributed with the mean that was asked for */
@@ -229,9 +229,9 @@ static void rare_sample_counts_for_many(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(rate); i++) {
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate[i]), 0);
-		c = raw_cpu_ptr(h->cache);
+		c = raw_cpu_ptr(h->caches.cpu);
 		c->prof_distance = 16384 * rate[i];
-		c->prof_at = c->taken_pages - 1;
+		c->prof_at = c->n.popped_pages - 1;
 		release(h, alloc_at(h, 0, 1, GFP_KERNEL));
 		got = profile_of(test, h, 0).allocs - before;
 		KUNIT_EXPECT_LE(test, abs((s64)got - (s64)want[i]), (s64)want[i] / 100);
@@ -262,7 +262,7 @@ static void throttled_estimate_is_near_the_truth(struct kunit *test)
 	}
 	bytes = i * 16ull * PAGE_SIZE;
 	for_each_possible_cpu(cpu)
-		distance = max(distance, per_cpu_ptr(h->cache, cpu)->prof_distance);
+		distance = max(distance, per_cpu_ptr(h->caches.cpu, cpu)->prof_distance);
 	KUNIT_EXPECT_GT(test, distance, (u64)RATE);
 	KUNIT_EXPECT_GE(test, nr_samples, 400u);
 	got = profile_of(test, h, 3);
@@ -296,9 +296,9 @@ static void run_throttled(struct throttled *t, u32 n, u32 ns)
 
 	t->pages += n * 16;
 	while (n--) {
-		c->taken_pages += 16;
+		c->n.popped_pages += 16;
 		t->gap += ns;
-		if (c->taken_pages <= c->prof_at)
+		if (c->n.popped_pages <= c->prof_at)
 			continue;
 		c->prof_last = ktime_get_mono_fast_ns() - t->gap;
 		distance = spanheap_prof_due(t->h, c);

@@ -161,7 +161,7 @@ static void alloc_meanwhile(struct spanheap *h)
 	meanwhile[0] = alloc_as(h, NULL, 20, 0, 0, gfp);	/* all there is */
 	meanwhile[1] = alloc_as(h, NULL, 3, 0, 0, gfp);		/* idle, not being released */
 	release(h, page_addr(h, 0));				/* being released */
-	fake.faults += spanheap_heap_check(h, NULL, 0) != 0;
+	fake.faults += spanheap_check(h, NULL, 0) != 0;
 }
 
 /*
@@ -372,7 +372,7 @@ static void thread_releases_by_its_knobs(struct kunit *test)
 	const struct spanheap_client_ops ops = { .collect = count_collect };
 	const struct spanheap_client_attr attr = { .name = "kunit scav", .ops = &ops };
 	struct spanheap_client *c;
-	bool was_trace = spanheap_trace;
+	bool was_trace = spanheap_log_passes;
 	u64 passes;
 
 	KUNIT_ASSERT_NOT_NULL(test, spanheap_heap);
@@ -388,11 +388,11 @@ static void thread_releases_by_its_knobs(struct kunit *test)
 	spanheap_scavenge_age_ms = 10;
 	spanheap_force_cycle_ms = 10;
 	spanheap_scavenge_period_ms = 20;
-	spanheap_trace = true;
+	spanheap_log_passes = true;
 	log_start();
 	spanheap_scav_kick();
 	KUNIT_EXPECT_TRUE(test, wait_for(live_heap_has_no_idle_memory));
-	spanheap_trace = was_trace;
+	spanheap_log_passes = was_trace;
 	spanheap_scavenge_age_ms = age;
 	spanheap_force_cycle_ms = cycle;
 	spanheap_scavenge_period_ms = period;

@@ -370,7 +370,7 @@ static void double_free_names_the_first(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
 	KUNIT_EXPECT_EQ(test, logged("by", __func__), 2);
 	KUNIT_EXPECT_EQ(test, logged("last allocated by", __func__), 1);
-	KUNIT_EXPECT_EQ(test, log_count("last freed by free_site"), h->cache ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, log_count("last freed by free_site"), h->caches.cpu ? 1 : 0);
 	check(test, h);
 }
 
@@ -932,7 +932,7 @@ static void specials_match_the_model(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	m->test = test;
 	m->h = h;
-	attr.ops = h->cache ? NULL : &ops;
+	attr.ops = h->caches.cpu ? NULL : &ops;
 	m->c = spanheap_heap_register(h, &attr);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(m->c));
 	prandom_seed_state(&m->rnd, 20140618);

@@ -454,11 +454,11 @@ static void shrinking_waits_for_the_callback_test(struct kunit *test)
 	void *p = get(&sc, 8);
 	struct span *s = spanheap_span_at(sc.h, p);
 
-	s->asked = ASKED;	/* as if one were running on another CPU */
+	s->sweep = SWEEP_RUNNING;	/* as if one were running on another CPU */
 	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 2));
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 8);
 	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 10));
-	s->asked = ASKED_NOT;
+	s->sweep = SWEEP_NONE;
 	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 2));
 	check(test, sc.h);
 	release(sc.h, p);
@@ -628,7 +628,7 @@ static void no_callback_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
 	release(sc.h, p);
 	release(sc.h, q);
-	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, sc.h->cache ? 8 * PAGE_SIZE : 0);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, sc.h->caches.cpu ? 8 * PAGE_SIZE : 0);
 	spanheap_heap_unregister(c);
 	spanheap_heap_unregister(d);
 	check(test, sc.h);

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a client has: its charge and its limit, its in-use spans if it is swept,
+ * who works with it, and the end of a span's use.
+ *
+ * A client without a limit is charged in per-CPU shares, which are folded into its
+ * total now and then. A client with a limit is charged exactly, with one atomic
+ * operation each way.
+ */
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <compat/kasan.h>
+
+#include "spanheap_internal.h"
+
+/* ---- charges ---- */
+
+static void raise_peak(struct spanheap_client *c, s64 pages)
+{
+	s64 peak = atomic64_read(&c->peak_pages);
+
+	while (pages > peak && !atomic64_try_cmpxchg(&c->peak_pages, &peak, pages))
+		;
+}
+
+/* This CPU's share goes into the client's total; in the section */
+void spanheap_fold(struct spanheap_client *c, struct client_counts *n)
+{
+	raise_peak(c, atomic64_read(&c->pages) + n->peak);
+	atomic64_add(n->pages, &c->pages);
+	n->pages = 0;
+	n->peak = 0;
+}
+
+bool spanheap_charge_exact(struct spanheap_client *c, u32 nr)
+{
+	s64 limit = READ_ONCE(c->limit_pages), old = atomic64_read(&c->pages);
+
+	/* What is refused is never seen in pages, or others were refused for it */
+	do {
+		if (limit && old + nr > limit)
+			return false;
+	} while (!atomic64_try_cmpxchg(&c->pages, &old, old + nr));
+	raise_peak(c, old + nr);
+	return true;
+}
+
+/* Charge nr pages from the slow path; false: over the limit */
+bool spanheap_charge(struct spanheap_client *c, u32 nr)
+{
+	struct span_caches *cs = &c->heap->caches;
+	struct span_cache *cache = cs->cpu ? cache_enter(cs) : NULL;
+
+	if (cache) {
+		spanheap_fold(c, per_cpu_ptr(c->counts, cache->cpu));
+		cache_leave(cache);
+	}
+	return spanheap_charge_exact(c, nr);
+}
+
+void spanheap_uncharge(struct spanheap_client *c, u32 nr)
+{
+	atomic64_sub(nr, &c->pages);
+}
+
+static void fold_visit(struct cache_visit *v, struct span_cache *cache)
+{
+	struct spanheap_client *c = v->arg;
+
+	spanheap_fold(c, per_cpu_ptr(c->counts, cache->cpu));
+}
+
+/* From here on the limit holds for every allocation that begins */
+void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
+{
+	struct cache_visit v = { .fn = fold_visit, .arg = c };
+
+	spin_lock_irq(&c->heap->lock);
+	WRITE_ONCE(c->limit_pages, limit_pages);
+	spin_unlock_irq(&c->heap->lock);
+	/* Sections that begin now see the limit; shares of before are folded */
+	spanheap_cache_visit_all(&c->heap->caches, &v);
+}
+
+/*
+ * All numbers of a client. The peak of one without a limit may come out high by
+ * twice the largest share, FOLD_PAGES or two spans, for each CPU but one: when one
+ * had its share up before another had its own down.
+ */
+void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum)
+{
+	unsigned long flags;
+	int cpu;
+
+	spin_lock_irqsave(&c->heap->lock, flags);
+	sum->allocs = c->allocs;
+	sum->frees = c->frees;
+	spin_unlock_irqrestore(&c->heap->lock, flags);
+	sum->pages = atomic64_read(&c->pages);
+	sum->peak = sum->pages;
+	for_each_possible_cpu(cpu) {
+		struct client_counts *n = per_cpu_ptr(c->counts, cpu);
+
+		sum->allocs += READ_ONCE(n->allocs);
+		sum->frees += READ_ONCE(n->frees);
+		sum->pages += READ_ONCE(n->pages);
+		sum->peak += READ_ONCE(n->peak);
+	}
+	sum->pages = max_t(s64, sum->pages, 0);	/* read while it moved */
+	sum->peak = max_t(s64, sum->peak, atomic64_read(&c->peak_pages));
+}
+
+int spanheap_account_init(struct spanheap_client *c)
+{
+	c->counts = alloc_percpu(struct client_counts);
+	return c->counts ? 0 : -ENOMEM;
+}
+
+void spanheap_account_exit(struct spanheap_client *c)
+{
+	free_percpu(c->counts);
+}
+
+/* ---- the in-use spans of a swept client ---- */
+
+void __spanheap_fewer_unswept(struct client_sweep *sw)
+{
+	if (!--sw->nr_unswept)
+		list_del_init(&sw->node);
+}
+
+/* s comes into use: a span allocated during a cycle is not swept in it */
+void __spanheap_busy_add(struct spanheap *h, struct span *s)
+{
+	struct client_sweep *sw = s->client->sweep;
+
+	lockdep_assert_held(&h->lock);
+	s->sweepgen = sw->gen;
+	s->sweep = SWEEP_NONE;
+	list_add_tail(&s->list, &sw->busy[busy_index(s)]);
+	sw->nr_busy++;
+	h->nr_busy++;
+	h->seq++;
+}
+
+/*
+ * s, in use until now, is another's to free or to resize. A sweeper whose
+ * callback is being asked about it sees by the generation that it has lost it.
+ */
+void __spanheap_busy_del(struct spanheap *h, struct span *s)
+{
+	struct client_sweep *sw = s->client->sweep;
+
+	lockdep_assert_held(&h->lock);
+	list_del(&s->list);
+	sw->nr_busy--;
+	h->nr_busy--;
+	h->seq++;
+	if (unswept(sw, s))
+		__spanheap_fewer_unswept(sw);
+	else
+		s->sweepgen = sw->gen;
+}
+
+/*
+ * The owner frees s, which is claimed. If a callback is running for it, its sweeper
+ * completes that, so that the callback is never about memory that is somebody
+ * else's by now.
+ */
+bool __spanheap_free_later(struct spanheap *h, struct span *s)
+{
+	lockdep_assert_held(&h->lock);
+	if (s->sweep == SWEEP_NONE)
+		return false;
+	s->sweep = SWEEP_FREED;
+	return true;
+}
+
+/* A resize is over. If s was unswept, or a cycle has begun meanwhile, it still is. */
+void __spanheap_busy_back(struct spanheap *h, struct span *s)
+{
+	struct spanheap_client *c = s->client;
+	struct client_sweep *sw = c->sweep;
+	u32 gen = s->sweepgen;
+	u8 sweep = s->sweep;
+
+	__spanheap_busy_add(h, s);
+	s->sweep = sweep;
+	if (gen == sw->gen)
+		return;
+	s->sweepgen = sw->gen - 2;
+	list_move(&s->list, &sw->busy[busy_index(s)]);
+	__set_bit(busy_index(s), sw->todo);
+	if (!sw->nr_unswept++ && !c->gone)
+		list_add_tail(&sw->node, &h->unswept);
+}
+
+/*
+ * Somebody holds the span that addr is in and attaches something to it: it is live
+ * in this cycle, and need not be asked about. (The ancestor sweeps it here.)
+ */
+void spanheap_sweep_live(struct spanheap *h, const void *addr)
+{
+	struct spanheap_client *c;
+	struct client_sweep *sw;
+	unsigned long flags;
+	struct span *s;
+
+	if (list_empty_careful(&h->unswept))
+		return;
+	spin_lock_irqsave(&h->lock, flags);
+	s = spanheap_span_guess(h, addr);
+	/* NULL: a cache takes s at the moment, so that it is nobody's to sweep */
+	c = s && span_state(s) == SPAN_INUSE ? READ_ONCE(s->client) : NULL;
+	sw = c ? c->sweep : NULL;
+	if (sw && unswept(sw, s)) {
+		s->sweepgen = sw->gen;
+		list_move_tail(&s->list, &sw->busy[busy_index(s)]);
+		__spanheap_fewer_unswept(sw);
+		h->seq++;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
+int spanheap_sweep_init(struct spanheap_client *c)
+{
+	struct client_sweep *sw;
+	u32 i;
+
+	if (!c->ops || !c->ops->sweep)
+		return 0;
+	sw = kvzalloc(sizeof(*sw), GFP_KERNEL);
+	if (!sw)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&sw->node);
+	for (i = 0; i <= SMALL_PAGES; i++)
+		INIT_LIST_HEAD(&sw->busy[i]);
+	sw->client = c;
+	c->sweep = sw;
+	return 0;
+}
+
+void spanheap_sweep_exit(struct spanheap_client *c)
+{
+	WARN_ON_ONCE(c->sweep && c->sweep->nr_busy);
+	kvfree(c->sweep);
+}
+
+/* ---- who is in a client's callbacks ---- */
+
+bool __spanheap_client_get(struct spanheap_client *c)
+{
+	lockdep_assert_held(&c->heap->lock);
+	if (c->gone)
+		return false;
+	c->users++;
+	return true;
+}
+
+/* The client is not freed before spanheap_client_put(); false: it is going */
+bool spanheap_client_get(struct spanheap_client *c)
+{
+	unsigned long flags;
+	bool got;
+
+	spin_lock_irqsave(&c->heap->lock, flags);
+	got = __spanheap_client_get(c);
+	spin_unlock_irqrestore(&c->heap->lock, flags);
+	return got;
+}
+
+void spanheap_client_put(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+	unsigned long flags;
+
+	spin_lock_irqsave(&h->lock, flags);
+	c->users--;		/* and c may be gone */
+	spin_unlock_irqrestore(&h->lock, flags);
+	wake_up_all(&h->callback_wait);
+}
+
+/* From here on nobody but its owner works with c, and no callback of it runs */
+void spanheap_client_quiesce(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+
+	spin_lock_irq(&h->lock);
+	c->gone = true;
+	if (c->sweep)
+		list_del_init(&c->sweep->node);
+	spin_unlock_irq(&h->lock);
+	wait_event(h->callback_wait, !READ_ONCE(c->users));
+}
+
+/* Does this task run a callback (or, sweep_only, a sweep callback) of any client? */
+bool spanheap_in_callback(struct spanheap *h, bool sweep_only)
+{
+	struct callback *cb;
+	unsigned long flags;
+	bool found = false;
+
+	spin_lock_irqsave(&h->lock, flags);
+	list_for_each_entry(cb, &h->callbacks, list)
+		if (cb->task == current && (cb->sweep || !sweep_only)) {
+			found = true;
+			break;
+		}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return found;
+}
+
+/* ---- the end of use ---- */
+
+static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
+{
+	if (client == h->orphan && client->allocs == client->frees && h->pinned) {
+		h->pinned = false;
+		module_put(THIS_MODULE);
+	}
+}
+
+/* s, OWNED and charged, comes into use by the page heap */
+void __spanheap_use_begin(struct spanheap *h, struct span *s, struct spanheap_client *client,
+			  u32 obj_size)
+{
+	lockdep_assert_held(&h->lock);
+	s->client = client;
+	s->obj_size = obj_size;
+	h->extra_objects += extra_objects(s->nr_pages, obj_size);
+	h->allocs++;
+	client->allocs++;
+}
+
+/* s, OWNED, was never handed out: as if the allocation had not begun */
+void spanheap_use_undo(struct spanheap *h, struct span *s)
+{
+	struct spanheap_client *client = s->client;
+	unsigned long flags;
+
+	spanheap_uncharge(client, s->nr_pages);
+	spin_lock_irqsave(&h->lock, flags);
+	client->allocs--;
+	h->allocs--;
+	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	__spanheap_put(h, s);
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
+/* s, OWNED and backed, is given back; its pages are zero if they were cleared */
+void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared)
+{
+	lockdep_assert_held(&h->lock);
+	compat_kasan_use(span_addr(h, s), s->nr_pages, false);
+	spanheap_uncharge(s->client, s->nr_pages);
+	s->nr_released = 0;
+	s->needzero = !cleared;
+	s->writer = s->client->writer;
+	__spanheap_put(h, s);
+}
+
+/* s was in use and is claimed: free it. The lock is dropped while it is cleared. */
+void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *flags)
+{
+	bool clear = want_init_on_free();
+	struct spanheap_client *client;
+
+	lockdep_assert_held(&h->lock);
+	if (clear) {
+		/* TAKEN and charged meanwhile: nobody else can have the pages */
+		spin_unlock_irqrestore(&h->lock, *flags);
+		spanheap_clear(h, s->start, s->nr_pages, false);
+		spin_lock_irqsave(&h->lock, *flags);
+	}
+	client = s->client;
+	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	h->frees++;
+	client->frees++;
+	__spanheap_use_end(h, s, clear);
+	__orphan_done(h, client);
+}

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One allocation and one free, top to bottom.
+ *
+ * An allocation pops a cached span. If no cache has one, the page heap carves one
+ * out of its free lists, after sweeping and growing where that is needed, and the
+ * span gets memory for those of its pages that lack it. A free pushes the span on the
+ * CPU's cache, or puts it back into the page heap. Both fast paths come first below,
+ * then each slower step in the order in which it is tried.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <compat/kasan.h>
+#include <trace/events/spanheap.h>
+
+#include "spanheap_internal.h"
+
+#define RELEASE_WAITS	64u	/* batches of releasers an allocation waits for, at most */
+
+/* ---- allocation: a cached span ---- */
+
+/* In the section: is the allocation just counted a sample of the profile? */
+static bool prof_due(const struct span_cache *c)
+{
+	return unlikely(c->n.popped_pages > c->prof_at);
+}
+
+/* In the section: s goes to the client. Must it be cleared? */
+static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bool charged,
+			struct span *s, u32 obj_size, gfp_t gfp)
+{
+	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
+
+	if (likely(!charged))
+		count_in(client, n, s->nr_pages);
+	n->allocs++;
+	WRITE_ONCE(c->n.allocs, c->n.allocs + 1);	/* before its pages, see cache_sum() */
+	WRITE_ONCE(c->n.popped_pages, c->n.popped_pages + s->nr_pages);
+	if (obj_size)
+		c->n.extra_objects += extra_objects(s->nr_pages, obj_size);
+	if (!wants_zero(s, client, gfp))
+		return false;
+	if (s->needzero)
+		c->n.zeroed_pages += s->nr_pages;
+	else
+		c->n.zero_skipped_pages += s->nr_pages;
+	return s->needzero;
+}
+
+/* s goes into the cache, and the section is left */
+static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s)
+{
+	struct llist_node *spill = cache_push(&h->caches, c, s);
+
+	cache_leave(c);
+	if (unlikely(spill))
+		spanheap_put_cached(h, spill);
+}
+
+/* The address of a span that was cached; NULL: none is, or the client is at its limit */
+static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_client *client,
+					  u32 nr, u32 obj_size, gfp_t gfp, unsigned long caller)
+{
+	struct span_cache *c = cache_enter(&h->caches);
+	bool limited, clear;
+	u64 sample = 0;
+	struct span *s;
+	void *addr;
+
+	if (!c)
+		return NULL;
+	s = cache_pop(&h->caches, c, nr);
+	if (unlikely(!s)) {
+		cache_leave(c);
+		return NULL;
+	}
+	limited = READ_ONCE(client->limit_pages);
+	if (unlikely(limited) && !spanheap_charge_exact(client, nr)) {
+		push_and_leave(h, c, s);
+		return NULL;
+	}
+	/* Before it is counted: the invariant check compares */
+	WRITE_ONCE(s->state, SPAN_OWNED);
+	clear = count_alloc(c, client, limited, s, obj_size, gfp);
+	if (static_branch_likely(&spanheap_prof_key) && prof_due(c))
+		sample = spanheap_prof_due(h, c);
+	cache_leave(c);
+
+	addr = span_addr(h, s);
+	if (clear)
+		spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
+	compat_kasan_use(addr, nr, true);
+	spanheap_publish(s, client, obj_size, caller, SPAN_INUSE);
+	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller);
+	if (unlikely(sample))
+		spanheap_prof_sample(h, addr, nr, sample, gfp, caller);
+	return addr;
+}
+
+/* A good request, and of what caches have */
+static bool cacheable(struct spanheap *h, size_t nr_pages, unsigned int align_shift,
+		      size_t obj_size, gfp_t gfp)
+{
+	return nr_pages - 1 < h->caches.max_pages && align_shift <= PAGE_SHIFT &&
+	       obj_size <= nr_pages << PAGE_SHIFT && !(gfp & ~GFP_ALLOWED);
+}
+
+static void *alloc_slow(struct spanheap *h, struct spanheap_client *client, size_t nr_pages,
+			unsigned int align_shift, size_t obj_size, gfp_t gfp,
+			unsigned long caller);
+
+void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, unsigned int align_shift,
+			  size_t obj_size, gfp_t gfp, unsigned long caller)
+{
+	void *addr;
+
+	if (!client)
+		client = h->anon;
+	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->sweep) {
+		addr = alloc_cached(h, client, nr_pages, obj_size, gfp, caller);
+		if (likely(addr))
+			return addr;
+	}
+	return alloc_slow(h, client, nr_pages, align_shift, obj_size, gfp, caller);
+}
+
+/* ---- free: into the cache ---- */
+
+/* In the section: s, OWNED now, comes from the client that had it */
+static void count_free(struct span_cache *c, struct span *s)
+{
+	struct spanheap_client *client = s->client;
+	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
+
+	if (unlikely(READ_ONCE(client->limit_pages)))
+		spanheap_uncharge(client, s->nr_pages);
+	else
+		count_out(client, n, s->nr_pages);
+	n->frees++;
+	WRITE_ONCE(c->n.frees, c->n.frees + 1);	/* before its pages, see cache_sum() */
+	WRITE_ONCE(c->n.pushed_pages, c->n.pushed_pages + s->nr_pages);
+	if (s->obj_size)
+		c->n.extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	s->writer = client->writer;
+	WRITE_ONCE(s->client, NULL);
+}
+
+/* As push_and_leave(), but s is cleared first, which takes too long for the section */
+static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, struct span *s)
+{
+	cache_leave(c);
+	spanheap_clear(h, s->start, s->nr_pages, false);
+	c = cache_enter(&h->caches);
+	if (c) {
+		push_and_leave(h, c, s);
+	} else {
+		s->cached.next = NULL;
+		spanheap_put_cached(h, &s->cached);
+	}
+}
+
+/* The span at addr goes into the cache; false: it is the slow path's business */
+static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
+					  unsigned long caller)
+{
+	bool clear = want_init_on_free();
+	struct span_cache *c;
+	struct span *s;
+	u32 nr;
+
+	c = cache_enter(&h->caches);
+	if (!c)
+		return false;
+	/* Preemption is off, so no record goes back to the system meanwhile */
+	s = spanheap_span_at(h, addr);
+	if (!s)
+		goto slow;
+	nr = READ_ONCE(s->nr_pages);
+	if (nr > h->caches.max_pages ||
+	    cmpxchg(&s->state, SPAN_INUSE, SPAN_OWNED) != SPAN_INUSE)
+		goto slow;
+	if (unlikely(span_addr(h, s) != addr || s->nr_pages != nr)) {
+		/* A second free got here late: the record is another span's now */
+		WRITE_ONCE(s->state, SPAN_INUSE);
+		goto slow;
+	}
+	prefetchw(s->ahead);
+	compat_kasan_use((void *)addr, nr, false);
+	count_free(c, s);
+	s->needzero = !clear;
+	s->freer = caller;
+	/* Now that it is counted: the invariant check compares */
+	WRITE_ONCE(s->state, SPAN_CACHED);
+	if (clear)
+		leave_clear_push(h, c, s);
+	else
+		push_and_leave(h, c, s);
+	trace_spanheap_free((unsigned long)addr, nr, caller);
+	return true;
+slow:
+	cache_leave(c);
+	return false;
+}
+
+static void free_slow(struct spanheap *h, const void *addr, unsigned long caller);
+
+void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long caller)
+{
+	if (!addr)
+		return;
+	if (!h->caches.cpu || !free_to_cache(h, addr, caller))
+		free_slow(h, addr, caller);
+}
+
+/* ---- allocation: out of the page heap ---- */
+
+/* Charge nr pages; a client at its limit first sweeps its own dead spans */
+static bool charge_or_sweep(struct spanheap *h, struct spanheap_client *client, u32 nr,
+			    bool may_sweep)
+{
+	while (!spanheap_charge(client, nr)) {
+		u64 limit = READ_ONCE(client->limit_pages);
+
+		if (!may_sweep || (limit && nr > limit) ||
+		    !spanheap_reclaim(h, client, nr, false))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * __spanheap_carve(), with all that it may need: records, and map leaves where the
+ * heap grows. -ENOSPC: nothing fits; -ENOMEM: no memory for records or leaves.
+ */
+static struct span *carve(struct spanheap *h, struct spanheap_client *client, u32 nr,
+			  u32 align, u32 obj_size, gfp_t gfp, bool grow)
+{
+	struct prep p = PREP_INIT(p);
+	unsigned long flags;
+	struct span *s;
+
+	for (;;) {
+		spin_lock_irqsave(&h->lock, flags);
+		__spanheap_absorb(h, &p);
+		s = __spanheap_carve(h, nr, align, grow, &p);
+		if (!IS_ERR(s))
+			__spanheap_use_begin(h, s, client, obj_size);
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (s != ERR_PTR(-EAGAIN))
+			break;
+		if (spanheap_prep_more(&p, gfp))
+			continue;
+		if (!p.want_leaves || p.exact) {
+			s = ERR_PTR(-ENOMEM);
+			break;
+		}
+		p.exact = true;		/* growing by less takes fewer leaves */
+		p.want_leaves = 0;
+	}
+	spanheap_prep_done(h, &p);
+	return s;
+}
+
+/* Releasers hold spans that will be free soon: wait for a batch. Releasers allocate nothing. */
+static bool wait_for_release(struct spanheap *h)
+{
+	if (!READ_ONCE(h->nr_releasing))
+		return false;
+	mutex_lock(&h->release_lock);
+	mutex_unlock(&h->release_lock);
+	return true;
+}
+
+/*
+ * A span out of the free lists, OWNED, charged and counted, or ERR_PTR. Steps in
+ * their order: what is free; what a sweep frees; growth; what releasers hold at the
+ * moment; what is cached.
+ */
+static struct span *alloc_span(struct spanheap *h, struct spanheap_client *client, u32 nr,
+			       u32 align, u32 obj_size, gfp_t gfp)
+{
+	bool may_sweep = spanheap_may_reclaim(gfp), may_wait = gfpflags_allow_blocking(gfp);
+	struct span *s;
+	u32 i;
+
+	if (!charge_or_sweep(h, client, nr, may_sweep))
+		return ERR_PTR(-EDQUOT);
+	s = carve(h, client, nr, align, obj_size, gfp, false);
+	while (s == ERR_PTR(-ENOSPC) && may_sweep &&
+	       spanheap_reclaim(h, client, nr + align - 1, true))
+		s = carve(h, client, nr, align, obj_size, gfp, false);
+	if (s == ERR_PTR(-ENOSPC))
+		s = carve(h, client, nr, align, obj_size, gfp, true);
+	for (i = 0; s == ERR_PTR(-ENOSPC) && may_wait && i < RELEASE_WAITS &&
+	     wait_for_release(h); i++)
+		s = carve(h, client, nr, align, obj_size, gfp, true);
+	if (s == ERR_PTR(-ENOSPC) && may_wait && h->caches.cpu) {
+		spanheap_cache_drain(h);
+		s = carve(h, client, nr, align, obj_size, gfp, true);
+	}
+	if (IS_ERR(s))
+		spanheap_uncharge(client, nr);
+	return s;
+}
+
+/* alloc_span(), and memory for all of its pages */
+static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client *client,
+				      u32 nr, u32 align, u32 obj_size, gfp_t gfp)
+{
+	struct span *s = alloc_span(h, client, nr, align, obj_size, gfp);
+
+	if (!IS_ERR(s) && s->nr_released && spanheap_drain_to_grow(h, gfp)) {
+		/* What was cached may fit, and need no memory */
+		spanheap_use_undo(h, s);
+		s = alloc_span(h, client, nr, align, obj_size, gfp);
+	}
+	if (IS_ERR(s) || spanheap_back(h, s, gfp))
+		return s;
+	spanheap_use_undo(h, s);
+	return ERR_PTR(-ENOMEM);
+}
+
+/* s, OWNED, backed and counted, becomes its client's */
+static void hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned long caller)
+{
+	unsigned long flags;
+
+	spanheap_map_cover(h, s);
+	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
+	if (likely(!s->client->sweep)) {
+		s->ahead = s;
+		spanheap_publish(s, s->client, obj_size, caller, SPAN_INUSE);
+		return;
+	}
+	spin_lock_irqsave(&h->lock, flags);
+	spanheap_publish(s, s->client, obj_size, caller, SPAN_INUSE | SPAN_SLOW);
+	__spanheap_busy_add(h, s);
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
+/* Is an allocation that no cache served a sample of the profile? Returns its distance, or 0. */
+static u64 prof_due_slow(struct spanheap *h, u32 nr)
+{
+	struct span_cache *c = h->caches.cpu ? cache_enter(&h->caches) : NULL;
+	u64 due = 0;
+
+	if (!c)
+		return spanheap_prof_chance(h, nr);
+	c->prof_at -= nr;	/* allocated on this CPU, but not popped */
+	if (prof_due(c))
+		due = spanheap_prof_due(h, c);
+	cache_leave(c);
+	return due;
+}
+
+/* 0, or why this can never be had; align in pages */
+static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
+			 size_t obj_size, gfp_t gfp)
+{
+	if (!spanheap_gfp_ok(gfp) || !nr_pages)
+		return -EINVAL;
+	if (nr_pages > h->arena_pages || align > h->arena_pages ||
+	    nr_pages + align - 1 > h->arena_pages)
+		return -ENOSPC;
+	if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
+		return -EINVAL;
+	return 0;
+}
+
+static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *client,
+				 size_t nr_pages, unsigned int align_shift, size_t obj_size,
+				 gfp_t gfp, unsigned long caller)
+{
+	size_t align = 1;
+	struct span *s;
+	u64 sample = 0;
+	void *addr;
+	int err;
+
+	if (align_shift > PAGE_SHIFT)
+		align = align_shift < BITS_PER_LONG ? 1UL << (align_shift - PAGE_SHIFT) :
+						      ULONG_MAX;
+	err = check_request(h, nr_pages, align, obj_size, gfp);
+	if (unlikely(err))
+		return spanheap_fail(h, client, nr_pages, gfp, err);
+	s = alloc_backed_span(h, client, nr_pages, align, obj_size, gfp);
+	if (IS_ERR(s))
+		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
+	addr = span_addr(h, s);
+	hand_out(h, s, obj_size, caller);
+	if (static_branch_likely(&spanheap_prof_key))
+		sample = prof_due_slow(h, nr_pages);
+	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
+	if (unlikely(sample))
+		spanheap_prof_sample(h, addr, nr_pages, sample, gfp, caller);
+	return addr;
+}
+
+/* ---- memory for a span ---- */
+
+/* s has pages that hold old data of the system's */
+static void set_dirty(struct span *s)
+{
+	s->needzero = true;
+	s->writer = 0;
+}
+
+/*
+ * Give an OWNED span memory everywhere and clear what must be clear; no lock is
+ * held. On failure the span is still consistent: nr_released is what is missing.
+ */
+static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
+		      u32 *cleared)
+{
+	bool may_sleep = gfpflags_allow_blocking(gfp);
+	u32 end = span_end(s), i = s->start, to, got;
+
+	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN | (zero ? __GFP_ZERO : 0);
+	while (i < end) {
+		to = spanheap_next_backed(h, i, end, false);
+		if (zero && s->needzero) {
+			spanheap_clear(h, i, to - i, may_sleep);
+			*cleared += to - i;
+		}
+		i = to;
+		if (i == end)
+			break;
+		to = spanheap_next_backed(h, i, end, true);
+		got = h->ops->back(h, i, to - i, gfp);
+		spanheap_mark_backed(h, i, got, true);
+		s->nr_released -= got;
+		if (zero)
+			*cleared += got;
+		else
+			set_dirty(s);
+		if (got < to - i)
+			return false;
+		i = to;
+	}
+	return true;
+}
+
+/* What an allocation wants of its span, OWNED by the caller: memory, and zeros */
+bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
+{
+	bool zero = wants_zero(s, s->client, gfp), grows = s->nr_released;
+	u32 cleared = 0;
+
+	if (grows)
+		spanheap_release_to_grow(h, gfp);
+	if ((grows || (zero && s->needzero)) &&
+	    !back_span(h, s, zero, gfp, &cleared))
+		return false;
+	if (grows)
+		spanheap_grown(h, gfp);
+	if (zero) {
+		atomic64_add(cleared, &h->zeroed_pages);
+		atomic64_add(s->nr_pages - cleared, &h->zero_skipped_pages);
+	}
+	return true;
+}
+
+/* ---- free: into the page heap ---- */
+
+/*
+ * Claim the in-use span that starts at addr, with its specials. NULL: there is no
+ * such span, or it has the finalizer *fn.
+ */
+static struct span *__claim_to_free(struct spanheap *h, const void *addr,
+				    struct rb_root *specials, spanheap_finalizer_t *fn)
+{
+	struct span *s = spanheap_span_at(h, addr);
+
+	if (!s || span_addr(h, s) != addr)
+		return NULL;
+	if (cmpxchg(&s->state, SPAN_INUSE, SPAN_OWNED) != SPAN_INUSE &&
+	    !spanheap_specials_claim(h, s, specials, fn))
+		return NULL;
+	if (s->client->sweep)
+		__spanheap_busy_del(h, s);
+	return s;
+}
+
+static noinline void free_slow(struct spanheap *h, const void *addr, unsigned long caller)
+{
+	struct rb_root specials = RB_ROOT;
+	spanheap_finalizer_t fn = NULL;
+	unsigned long flags;
+	struct span *s;
+	u32 nr;
+
+	spin_lock_irqsave(&h->lock, flags);
+	s = __claim_to_free(h, addr, &specials, &fn);
+	if (!s) {
+		spin_unlock_irqrestore(&h->lock, flags);
+		spanheap_report_bad_free(h, addr, caller, fn);
+		return;
+	}
+	nr = s->nr_pages;
+	if (!s->client->sweep || !__spanheap_free_later(h, s))
+		__spanheap_free_claimed(h, s, &flags);
+	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_specials_freed(h, &specials);
+	trace_spanheap_free((unsigned long)addr, nr, caller);
+}

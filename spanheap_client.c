@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The registry of clients: they come, they go, and what they leave behind becomes
+ * orphans, which stay allocated until they are freed.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/module.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "spanheap_internal.h"
+
+#define LEAKS_SHOWN	10
+#define WALK_BATCH	64	/* spans looked at per hold of the heap lock */
+
+static int check_name(const char *name)
+{
+	if (!name || !*name || strnlen(name, SPANHEAP_NAME_MAX + 1) > SPANHEAP_NAME_MAX)
+		return -EINVAL;
+	if (strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	return 0;
+}
+
+static bool name_taken(struct spanheap *h, const char *name)
+{
+	struct spanheap_client *c;
+
+	list_for_each_entry(c, &h->clients, list)
+		if (!strcmp(c->name, name))
+			return true;
+	return false;
+}
+
+static void free_client(struct spanheap_client *c)
+{
+	spanheap_sweep_exit(c);
+	spanheap_account_exit(c);
+	kfree(c);
+}
+
+struct spanheap_client *
+spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *attr)
+{
+	struct spanheap_client *c;
+	int err = -ENOMEM;
+
+	if (!attr || check_name(attr->name) || attr->flags & ~SPANHEAP_SKIP_INIT)
+		return ERR_PTR(-EINVAL);
+	c = kzalloc(sizeof(*c), GFP_KERNEL);
+	if (!c)
+		return ERR_PTR(err);
+	c->heap = h;
+	strscpy(c->name, attr->name, sizeof(c->name));
+	c->flags = attr->flags;
+	c->ops = attr->ops;
+	c->priv = attr->priv;
+	/* a limit below one page is one page: 0 would be none */
+	c->limit_pages = attr->limit_bytes ? max(attr->limit_bytes >> PAGE_SHIFT, 1ULL) : 0;
+	c->last_cycle = h->clock();
+	mutex_init(&c->collect_lock);
+	mutex_init(&c->cycle_lock);
+	init_completion(&c->released);
+	if (spanheap_account_init(c) || spanheap_sweep_init(c))
+		goto out;
+
+	mutex_lock(&h->clients_lock);
+	if (c->flags & SPANHEAP_SKIP_INIT)
+		c->writer = ++h->last_writer;
+	err = name_taken(h, c->name) ? -EEXIST : spanheap_sysfs_add_client(c);
+	if (!err)
+		list_add_tail(&c->list, &h->clients);
+	mutex_unlock(&h->clients_lock);
+	if (!err)
+		return c;
+out:
+	free_client(c);
+	return ERR_PTR(err);
+}
+
+/* One batch of the walk over c's spans: re-points them, tells of the first ten */
+static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
+			unsigned int *shown)
+{
+	struct span leaks[LEAKS_SHOWN], *s;
+	unsigned int i, n = 0, seen = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&h->lock, flags);
+	while (seen++ < WALK_BATCH && (s = __spanheap_next(h, idx))) {
+		idx = span_end(s);
+		if (s->client != c)
+			continue;
+		if (*shown + n < LEAKS_SHOWN)
+			leaks[n++] = *s;
+		if (!h->pinned) {	/* let go by __orphan_done() */
+			__module_get(THIS_MODULE);
+			h->pinned = true;
+		}
+		atomic64_add(s->nr_pages, &h->orphan->pages);
+		h->orphan->allocs++;
+		if (c->sweep && span_state(s) == SPAN_INUSE)
+			__spanheap_busy_del(h, s);
+		WRITE_ONCE(s->client, h->orphan);
+		/* No cache: the free of the last lets the module go */
+		cmpxchg(&s->state, SPAN_INUSE, SPAN_INUSE | SPAN_SLOW);
+	}
+	if (seen <= WALK_BATCH)
+		idx = U32_MAX;	/* that was the last */
+	spin_unlock_irqrestore(&h->lock, flags);
+	for (i = 0; i < n; i++)
+		pr_warn("  %p, %u pages, allocated by %pS\n",
+			span_addr(h, &leaks[i]), leaks[i].nr_pages,
+			(void *)leaks[i].caller);
+	*shown += n;
+	return idx;
+}
+
+/* Orphans live in this module's arena until they are freed */
+static void make_orphans(struct spanheap *h, struct spanheap_client *c,
+			 struct client_counts *sum)
+{
+	unsigned int shown = 0;
+	u32 idx = 0;
+
+	WARN(1, "spanheap: client %s is gone and leaves %llu spans, %llu pages\n",
+	     c->name, sum->allocs - sum->frees, sum->pages);
+	while (idx != U32_MAX) {
+		idx = orphan_batch(h, c, idx, &shown);
+		cond_resched();
+	}
+}
+
+void spanheap_heap_unregister(struct spanheap_client *c)
+{
+	struct spanheap *h = c->heap;
+	struct client_counts sum;
+
+	if (WARN_ONCE(spanheap_in_callback(h, false),
+		      "spanheap: unregistering from within a callback\n"))
+		return;
+	spanheap_client_quiesce(c);
+	spanheap_sysfs_del_client(c);	/* first: the name is free when it leaves the list */
+	mutex_lock(&h->clients_lock);
+	list_del(&c->list);
+	mutex_unlock(&h->clients_lock);
+	spanheap_specials_leave(c);
+
+	/* Frees take the heap lock now, and see either client of a span */
+	spanheap_cache_pause(&h->caches);
+	spanheap_client_sum(c, &sum);
+	if (sum.pages)
+		make_orphans(h, c, &sum);
+	spanheap_cache_resume(&h->caches);
+	synchronize_rcu();	/* who found c in a span is done with it */
+	free_client(c);
+}

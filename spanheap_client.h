@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A client: what it has, and what of it is swept.
+ */
+#ifndef _SPANHEAP_CLIENT_H
+#define _SPANHEAP_CLIENT_H
+
+#include <linux/completion.h>
+#include <linux/kobject.h>
+#include <linux/mutex.h>
+#include <linux/spanheap.h>
+
+#include "spanheap_span.h"
+
+struct spanheap;
+
+#define FOLD_PAGES	128LL	/* a CPU's share of a client's pages, at most, or two spans */
+
+/* A CPU's share of a client's numbers: written by that CPU only, in its section */
+struct client_counts {
+	u64 allocs;
+	u64 frees;
+	s64 pages;			/* not yet in spanheap_client.pages */
+	s64 peak;			/* highest value of pages since it was 0 */
+};
+
+struct spanheap_client {
+	struct spanheap *heap;
+	unsigned int flags;
+	u32 writer;			/* with SPANHEAP_SKIP_INIT: its number, else 0 */
+	char name[SPANHEAP_NAME_MAX + 1];
+	const struct spanheap_client_ops *ops;
+	void *priv;
+	struct client_sweep *sweep;	/* constant; NULL: not swept */
+	struct list_head list;		/* clients_lock */
+	struct kobject kobj;
+	struct completion released;	/* the last reference to kobj is gone */
+	atomic_t queued;		/* finalizers queued or running */
+	struct mutex collect_lock;	/* one collection at a time */
+	struct mutex cycle_lock;	/* one beginning of a cycle at a time */
+
+	u64 limit_pages;		/* 0: none; written under the heap lock */
+	struct client_counts __percpu *counts;
+
+	/*
+	 * In use: pages plus every CPU's share. With a limit the shares are 0
+	 * and pages is exact. Not in a line that each operation reads.
+	 */
+	atomic64_t pages ____cacheline_aligned_in_smp;
+	atomic64_t peak_pages;
+
+	/* heap lock */
+	unsigned long last_cycle;	/* begun or asked for; heap clock ticks */
+	u32 users;			/* in or about callbacks */
+	bool gone;			/* being unregistered: no new users */
+
+	/* heap lock: the slow path's part, a CPU's share comes on top */
+	u64 allocs;
+	u64 frees;
+	u64 failed_allocs;
+};
+
+/*
+ * The in-use spans of a client with a sweep callback; heap lock.
+ *
+ * A span's sweepgen is gen - 2: unswept; gen - 1: being swept, the verdict counts;
+ * gen: swept, or allocated in this cycle. Unswept spans are at the front of their
+ * list, so an unswept span of a size is the first of its list or there is none.
+ * A span that is being resized is on no list.
+ */
+struct client_sweep {
+	struct spanheap_client *client;	/* constant */
+	u32 gen;			/* grows by 2 a cycle, and wraps */
+	u32 nr_busy;			/* spans on the lists */
+	u32 nr_unswept;
+	u32 running;			/* sweep callbacks */
+	struct list_head node;		/* spanheap.unswept, if any span is */
+	DECLARE_BITMAP(todo, SMALL_PAGES + 1);	/* 0: none unswept on that list */
+	struct list_head busy[SMALL_PAGES + 1];	/* by pages; the last: larger ones */
+};
+
+/* A callback in progress, on the stack of the task that runs it */
+struct callback {
+	struct list_head list;		/* spanheap.callbacks */
+	struct task_struct *task;
+	bool sweep;			/* else collect, or a finalizer */
+};
+
+/* The busy list of an in-use span of a swept client */
+static inline u32 busy_index(const struct span *s)
+{
+	return min(s->nr_pages, SMALL_PAGES);
+}
+
+static inline bool unswept(const struct client_sweep *sw, const struct span *s)
+{
+	return s->sweepgen == sw->gen - 2;
+}
+
+/* Must client c get s cleared? With SPANHEAP_SKIP_INIT it may see its own old data. */
+static inline bool wants_zero(const struct span *s, const struct spanheap_client *c,
+			      gfp_t gfp)
+{
+	if (unlikely(c->writer) && s->writer == c->writer)
+		return gfp & __GFP_ZERO;
+	return want_init_on_alloc(gfp);
+}
+
+/* spanheap_account.c */
+int spanheap_account_init(struct spanheap_client *c);
+void spanheap_account_exit(struct spanheap_client *c);
+bool spanheap_charge(struct spanheap_client *c, u32 nr);
+bool spanheap_charge_exact(struct spanheap_client *c, u32 nr);
+void spanheap_uncharge(struct spanheap_client *c, u32 nr);
+void spanheap_fold(struct spanheap_client *c, struct client_counts *n);
+void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages);
+void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum);
+bool __spanheap_client_get(struct spanheap_client *c);
+bool spanheap_client_get(struct spanheap_client *c);
+void spanheap_client_put(struct spanheap_client *c);
+void spanheap_client_quiesce(struct spanheap_client *c);
+bool spanheap_in_callback(struct spanheap *h, bool sweep_only);
+
+/* A span of nr pages came; in the section. The shared total is touched seldom. */
+static inline void count_in(struct spanheap_client *c, struct client_counts *n, u32 nr)
+{
+	s64 pages = n->pages + nr;
+
+	n->pages = pages;
+	if (pages > n->peak) {
+		n->peak = pages;
+		if (unlikely(pages > max(FOLD_PAGES, 2LL * nr)))
+			spanheap_fold(c, n);
+	}
+}
+
+/* ... and went */
+static inline void count_out(struct spanheap_client *c, struct client_counts *n, u32 nr)
+{
+	n->pages -= nr;
+	if (unlikely(n->pages < -max(FOLD_PAGES, 2LL * nr)))
+		spanheap_fold(c, n);
+}
+
+#endif /* _SPANHEAP_CLIENT_H */

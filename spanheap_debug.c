@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reports of misuse: what is wrong, where, and whose it was. Each call site is
+ * reported once.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/mm.h>
+#include <linux/xarray.h>
+
+#include "spanheap_internal.h"
+
+/* False, and a warning once: flags that a page heap cannot honour */
+bool spanheap_gfp_ok(gfp_t gfp)
+{
+	return !WARN_ON_ONCE(gfp & ~GFP_ALLOWED);
+}
+
+static const char * const state_names[] = {
+	[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_OWNED] = "owned by a task",
+	[SPAN_INUSE] = "in use", [SPAN_RELEASING] = "being released",
+};
+
+/*
+ * A free of something that is not an allocated span, or is one with the finalizer
+ * fn: once per call site
+ */
+void spanheap_report_bad_free(struct spanheap *h, const void *addr,
+			    unsigned long caller, spanheap_finalizer_t fn)
+{
+	struct span copy = {};
+	unsigned long flags;
+	struct span *s;
+	u32 idx;
+	int err;
+
+	spin_lock_irqsave(&h->lock, flags);
+	h->invalid_frees++;
+	s = addr_to_idx(h, addr, &idx) ? __spanheap_span_holding(h, idx) : NULL;
+	if (s)
+		copy = *s;
+	spin_unlock_irqrestore(&h->lock, flags);
+
+	xa_lock_irqsave(&h->bad_callers, flags);
+	err = __xa_insert(&h->bad_callers, caller, xa_mk_value(1),
+			  GFP_ATOMIC | __GFP_NOWARN);
+	xa_unlock_irqrestore(&h->bad_callers, flags);
+	if (err == -EBUSY)
+		return;
+	if (!s)
+		pr_err("invalid free of %p by %pS: not in a span\n", addr,
+		       (void *)caller);
+	else if (fn)
+		pr_err("invalid free of %p by %pS: the span of %u pages, allocated by %pS, has the finalizer %pS\n",
+		       addr, (void *)caller, copy.nr_pages, (void *)copy.caller, fn);
+	else if (span_state(&copy) == SPAN_CACHED)
+		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is free (cached), last allocated by %pS, last freed by %pS\n",
+		       addr, (void *)caller, copy.nr_pages, page_addr(h, copy.start),
+		       (void *)copy.caller, (void *)copy.freer);
+	else
+		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is %s, last allocated by %pS\n",
+		       addr, (void *)caller, copy.nr_pages,
+		       page_addr(h, copy.start), state_names[span_state(&copy)],
+		       (void *)copy.caller);
+}
+
+/* Count and report what the caller is refused */
+void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
+		    size_t nr_pages, gfp_t gfp, int err)
+{
+	unsigned long flags;
+	s64 inuse;
+
+	spin_lock_irqsave(&h->lock, flags);
+	h->failed_allocs++;
+	client->failed_allocs++;
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (gfp & __GFP_NOWARN)
+		return NULL;
+	inuse = (s64)READ_ONCE(h->unlisted_pages) - heap_cached(h);
+	pr_warn_ratelimited("%s: cannot allocate %zu pages (%llu bytes), %lld bytes in use: error %d\n",
+			    client->name, nr_pages, (u64)nr_pages << PAGE_SHIFT,
+			    max(inuse, 0LL) << PAGE_SHIFT, err);
+	return NULL;
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The life of a heap, and its totals.
+ */
+#define pr_fmt(fmt) "spanheap: " fmt
+
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "spanheap_internal.h"
+
+struct spanheap *spanheap_heap;
+
+void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
+{
+	struct heap_counts sum;
+	unsigned long flags;
+	u64 cached, inuse;
+
+	spin_lock_irqsave(&h->lock, flags);
+	sum = cache_sum(&h->caches);
+	/* Caches move while they are summed; what they hold is in unlisted_pages */
+	cached = clamp_t(s64, sum.pushed_pages - sum.popped_pages - h->uncached_pages, 0, h->unlisted_pages);
+	inuse = h->unlisted_pages - cached;
+	*st = (struct spanheap_stats) {
+		.arena_bytes = (u64)h->arena_pages << PAGE_SHIFT,
+		.sys_bytes = (u64)h->used << PAGE_SHIFT,
+		.inuse_bytes = inuse << PAGE_SHIFT,
+		.idle_bytes = (h->used - inuse) << PAGE_SHIFT,
+		.released_bytes = h->released_pages << PAGE_SHIFT,
+		.resident_bytes = (h->used - h->released_pages) << PAGE_SHIFT,
+		.cached_bytes = cached << PAGE_SHIFT,
+		.allocs = h->allocs + sum.allocs,
+		.frees = h->frees + sum.frees,
+		.span_meta_bytes = h->nr_records * sizeof(struct span),
+		.other_meta_bytes = sizeof(*h) +
+			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
+			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover) +
+					sizeof(*h->leaf_backed)) +
+			DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP) *
+				sizeof(*h->group_backed) +
+			BATCH_PAGES * sizeof(*h->release_pages) +
+			spanheap_special_meta(h) +
+			spanheap_prof_bytes(h) +
+			h->caches.bytes,
+		.failed_allocs = h->failed_allocs,
+		.invalid_frees = h->invalid_frees,
+		.grows = h->grows,
+		.scavenge_passes = h->scavenge_passes,
+		.scavenged_bytes = h->scavenged_pages << PAGE_SHIFT,
+		.tlb_flushes = h->tlb_flushes,
+		.largest_free_pages = __spanheap_largest_free(h),
+		.orphan_bytes = (u64)atomic64_read(&h->orphan->pages) << PAGE_SHIFT,
+		.zeroed_bytes = (atomic64_read(&h->zeroed_pages) +
+				 sum.zeroed_pages) << PAGE_SHIFT,
+		.zero_skipped_bytes = (atomic64_read(&h->zero_skipped_pages) +
+				       sum.zero_skipped_pages) << PAGE_SHIFT,
+	};
+	st->spans = max_t(s64, st->allocs - st->frees, 0);
+	st->objects = max_t(s64, st->spans + h->extra_objects + sum.extra_objects, 0);
+	spin_unlock_irqrestore(&h->lock, flags);
+}
+
+static struct spanheap_client *inner_client(struct spanheap *h, const char *name)
+{
+	struct spanheap_client *c = kzalloc(sizeof(*c), GFP_KERNEL);
+
+	if (c && spanheap_account_init(c)) {
+		kfree(c);
+		return NULL;
+	}
+	if (c) {
+		c->heap = h;
+		strscpy(c->name, name, sizeof(c->name));
+	}
+	return c;
+}
+
+static void free_inner_client(struct spanheap_client *c)
+{
+	if (c)
+		spanheap_account_exit(c);
+	kfree(c);
+}
+
+struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
+				      unsigned long nr_pages,
+				      unsigned long (*clock)(void))
+{
+	struct spanheap *h;
+	int i, err = -ENOMEM;
+
+	if (!nr_pages || nr_pages > S32_MAX)
+		return ERR_PTR(-EINVAL);
+	h = kvzalloc(sizeof(*h), GFP_KERNEL);
+	if (!h)
+		return ERR_PTR(-ENOMEM);
+	h->ops = ops;
+	h->clock = clock;
+	h->last_drain = clock();
+	h->arena_pages = nr_pages;
+	h->nr_leaves = DIV_ROUND_UP(nr_pages, LEAF_PAGES);
+	mutex_init(&h->clients_lock);
+	INIT_LIST_HEAD(&h->clients);
+	INIT_LIST_HEAD(&h->unswept);
+	INIT_LIST_HEAD(&h->callbacks);
+	init_waitqueue_head(&h->callback_wait);
+	init_waitqueue_head(&h->scav_wait);
+	mutex_init(&h->release_lock);
+	mutex_init(&h->drain_lock);
+	spin_lock_init(&h->lock);
+	for (i = 0; i < SMALL_PAGES; i++)
+		INIT_LIST_HEAD(&h->small[i]);
+	h->large = RB_ROOT;
+	INIT_LIST_HEAD(&h->lru);
+	INIT_LIST_HEAD(&h->spare);
+	xa_init_flags(&h->bad_callers, XA_FLAGS_LOCK_IRQ);
+	spanheap_special_init(h);
+
+	h->map = kvcalloc(h->nr_leaves, sizeof(*h->map), GFP_KERNEL);
+	h->cover = kvcalloc(h->nr_leaves, sizeof(*h->cover), GFP_KERNEL);
+	h->leaf_backed = kvcalloc(h->nr_leaves, sizeof(*h->leaf_backed), GFP_KERNEL);
+	h->group_backed = kvcalloc(DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP),
+				   sizeof(*h->group_backed), GFP_KERNEL);
+	h->release_pages = kvcalloc(BATCH_PAGES, sizeof(*h->release_pages),
+				    GFP_KERNEL);
+	h->anon = inner_client(h, "(anonymous)");
+	h->orphan = inner_client(h, "(orphan)");
+	if (!spanheap_prof_create(h) && h->map && h->cover && h->leaf_backed &&
+	    h->group_backed && h->release_pages && h->anon && h->orphan)
+		err = ops->reserve(h, nr_pages);
+	if (!err)
+		return h;
+	h->ops = NULL;
+	spanheap_heap_destroy(h);
+	return ERR_PTR(err);
+}
+
+/*
+ * No caller may be inside. Pages still in use are leaked with their arena, because
+ * their holders may still touch them.
+ */
+void spanheap_heap_destroy(struct spanheap *h)
+{
+	struct span *s;
+	u32 i;
+
+	if (h->ops) {
+		spanheap_cache_exit(h);
+		if (WARN_ON(h->unlisted_pages))
+			return;
+		spanheap_scavenge(h, 0, U64_MAX);
+		spin_lock_irq(&h->lock);
+		while ((s = __spanheap_next(h, 0))) {
+			__spanheap_map_clear(h, s);
+			__spanheap_drop_record(h, s);
+		}
+		spin_unlock_irq(&h->lock);
+		while (!list_empty(&h->spare))
+			spanheap_free_record(__spanheap_new_record(h));
+		h->ops->unreserve(h);
+	}
+	for (i = 0; h->map && i < h->nr_map_leaves; i++)
+		spanheap_free_leaf(h->map[i]);
+	xa_destroy(&h->bad_callers);
+	spanheap_prof_destroy(h);
+	free_inner_client(h->orphan);
+	free_inner_client(h->anon);
+	kvfree(h->release_pages);
+	kvfree(h->group_backed);
+	kvfree(h->leaf_backed);
+	kvfree(h->cover);
+	kvfree(h->map);
+	kvfree(h);
+}
+
+/* Walk every invariant. Returns 0, or -EUCLEAN with the reason. */
+int spanheap_check(struct spanheap *h, char *why, size_t size)
+{
+	int err = spanheap_heap_check(h, why, size);
+	const char *bad;
+	u32 idx;
+
+	if (err)
+		return err;
+	bad = spanheap_specials_check(h, &idx);
+	if (!bad)
+		return 0;
+	scnprintf(why, size, "%s (before page %u)", bad, idx);
+	return -EUCLEAN;
+}

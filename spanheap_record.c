@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory for span records and map leaves. The page heap allocates nothing under
+ * its lock: callers bring what an operation may need, with their own gfp.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "spanheap_internal.h"
+
+#define SPARE_KEEP	64u	/* records a trim leaves */
+
+static struct kmem_cache *span_cache;
+
+int spanheap_span_cache_create(void)
+{
+	span_cache = kmem_cache_create("spanheap_span", sizeof(struct span), 0,
+				       SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, NULL);
+	return span_cache ? 0 : -ENOMEM;
+}
+
+void spanheap_span_cache_destroy(void)
+{
+	kmem_cache_destroy(span_cache);
+}
+
+void spanheap_free_leaf(struct map_leaf *leaf)
+{
+	kfree(leaf->span);
+	kfree(leaf);
+}
+
+static struct map_leaf *new_leaf(gfp_t gfp)
+{
+	struct map_leaf *leaf = kzalloc(sizeof(*leaf), gfp);
+
+	if (!leaf)
+		return NULL;
+	/* 512 pointers are one page where pages are 4 KiB */
+	BUILD_BUG_ON(LEAF_PAGES * sizeof(struct span *) > PAGE_SIZE);
+	/* A page of its own would do, but kmemleak would not look into it */
+	leaf->span = kzalloc(PAGE_SIZE, gfp);
+	if (!leaf->span) {
+		kfree(leaf);
+		return NULL;
+	}
+	return leaf;
+}
+
+/*
+ * Bring enough records for any one operation, and the leaves that p->want_leaves
+ * asks for. Called without the heap lock. False: there is no memory.
+ */
+bool spanheap_prep_more(struct prep *p, gfp_t gfp)
+{
+	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN;
+	while (p->nr_records < SPARE_RESERVE + CARVE_RECORDS) {
+		struct span *s = kmem_cache_alloc(span_cache, gfp);
+
+		if (!s)
+			return false;
+		/* A reader may still look at its former life: no memset */
+		WRITE_ONCE(s->state, SPAN_DEAD);
+		s->specials = RB_ROOT;
+		list_add(&s->list, &p->records);
+		p->nr_records++;
+	}
+	while (p->nr_leaves < p->want_leaves) {
+		struct map_leaf *leaf = new_leaf(gfp);
+
+		if (!leaf)
+			return false;
+		leaf->next = p->leaves;
+		p->leaves = leaf;
+		p->nr_leaves++;
+	}
+	return true;
+}
+
+/* The operation is over: records stay with the heap, leaves not used are freed */
+void spanheap_prep_done(struct spanheap *h, struct prep *p)
+{
+	unsigned long flags;
+
+	if (!list_empty(&p->records)) {
+		spin_lock_irqsave(&h->lock, flags);
+		__spanheap_absorb(h, p);
+		spin_unlock_irqrestore(&h->lock, flags);
+	}
+	while (p->leaves) {
+		struct map_leaf *leaf = p->leaves;
+
+		p->leaves = leaf->next;
+		spanheap_free_leaf(leaf);
+	}
+}
+
+void spanheap_free_record(struct span *s)
+{
+	kmem_cache_free(span_cache, s);
+}
+
+/* Coalescing leaves records behind; a pass of the scavenger gives them back. */
+void spanheap_trim_records(struct spanheap *h)
+{
+	unsigned long flags;
+	struct span *s;
+
+	for (;;) {
+		spin_lock_irqsave(&h->lock, flags);
+		s = NULL;
+		if (h->nr_spare > SPARE_KEEP) {
+			s = __spanheap_new_record(h);
+			h->nr_records--;
+		}
+		spin_unlock_irqrestore(&h->lock, flags);
+		if (!s)
+			return;
+		spanheap_free_record(s);
+	}
+}

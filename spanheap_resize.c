@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changing the length of a span in place. The span is OWNED meanwhile, so that a
+ * free or a second resize of it is refused as a bad one.
+ */
+#include <linux/mm.h>
+#include <compat/kasan.h>
+
+#include "spanheap_internal.h"
+
+/*
+ * The in-use span that starts at addr is claimed (old: its state) and leaves its
+ * busy list, or there is none
+ */
+static struct span *__claim_at(struct spanheap *h, const void *addr, u32 *old)
+{
+	struct span *s = spanheap_span_at(h, addr);
+
+	if (!s || span_addr(h, s) != addr)
+		return NULL;
+	*old = span_claim(s, SPAN_OWNED);
+	if (*old == SPAN_DEAD)
+		return NULL;
+	if (s->client->sweep)
+		__spanheap_busy_del(h, s);
+	return s;
+}
+
+/* s is nr pages long from now on, and so holds more or fewer objects */
+static void __set_pages(struct spanheap *h, struct span *s, u32 nr)
+{
+	h->extra_objects += extra_objects(nr, s->obj_size) -
+			    extra_objects(s->nr_pages, s->obj_size);
+	WRITE_ONCE(s->nr_pages, nr);
+}
+
+/* The tail of an OWNED span, cut off and OWNED itself. Needs a spare record. */
+static struct span *__cut_tail(struct spanheap *h, struct span *s, u32 nr)
+{
+	struct span *t = __spanheap_new_record(h);
+
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	t->start = s->start + nr;
+	t->nr_pages = s->nr_pages - nr;
+	t->client = s->client;
+	t->caller = s->caller;
+	t->obj_size = 0;
+	WRITE_ONCE(t->state, SPAN_OWNED);
+	__set_pages(h, s, nr);
+	__spanheap_map_set(h, s);
+	__spanheap_map_set(h, t);
+	return t;
+}
+
+/* Carve nr pages behind s, which the caller OWNs, and back them; ERR_PTR if that fails */
+static struct span *carve_behind(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
+{
+	struct prep p = PREP_INIT(p);
+	unsigned long flags;
+	struct span *n;
+
+	do {
+		spin_lock_irqsave(&h->lock, flags);
+		__spanheap_absorb(h, &p);
+		n = __spanheap_carve_behind(h, s, nr, &p);
+		if (!IS_ERR(n))
+			n->client = s->client;
+		spin_unlock_irqrestore(&h->lock, flags);
+	} while (n == ERR_PTR(-EAGAIN) && spanheap_prep_more(&p, gfp));
+	spanheap_prep_done(h, &p);
+	if (IS_ERR(n) || spanheap_back(h, n, gfp))
+		return n;
+
+	spin_lock_irqsave(&h->lock, flags);
+	__spanheap_put(h, n);
+	spin_unlock_irqrestore(&h->lock, flags);
+	return ERR_PTR(-ENOMEM);
+}
+
+static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
+{
+	u32 old = s->nr_pages;
+	unsigned long flags;
+	struct span *n;
+
+	if (!spanheap_charge(s->client, nr - old))
+		return false;
+	n = carve_behind(h, s, nr - old, gfp);
+	if (IS_ERR(n)) {
+		spanheap_uncharge(s->client, nr - old);
+		return false;
+	}
+	compat_kasan_use(span_addr(h, n), nr - old, true);
+	spin_lock_irqsave(&h->lock, flags);
+	__spanheap_map_clear(h, n);
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	__set_pages(h, s, nr);
+	__spanheap_map_set(h, s);
+	spanheap_map_cover(h, s);
+	__spanheap_drop_record(h, n);
+	spin_unlock_irqrestore(&h->lock, flags);
+	return true;
+}
+
+static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
+{
+	struct prep p = PREP_INIT(p);
+	bool clear = want_init_on_free();
+	struct span *t = NULL;
+	unsigned long flags;
+
+	do {
+		spin_lock_irqsave(&h->lock, flags);
+		__spanheap_absorb(h, &p);
+		if (h->nr_spare > SPARE_RESERVE)
+			t = __cut_tail(h, s, nr);
+		spin_unlock_irqrestore(&h->lock, flags);
+	} while (!t && spanheap_prep_more(&p, gfp));
+	spanheap_prep_done(h, &p);
+	if (!t)
+		return false;
+	if (clear)
+		spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
+	spin_lock_irqsave(&h->lock, flags);
+	__spanheap_use_end(h, t, clear);
+	spin_unlock_irqrestore(&h->lock, flags);
+	return true;
+}
+
+/* The span is OWNED meanwhile: a free or a second resize of it is a bad one */
+bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
+			  gfp_t gfp, unsigned long caller)
+{
+	struct spanheap_client *c;
+	unsigned long flags;
+	struct span *s;
+	bool done;
+	u32 state;
+
+	if (!spanheap_gfp_ok(gfp) || !nr_pages || nr_pages > h->arena_pages)
+		return false;
+	spin_lock_irqsave(&h->lock, flags);
+	s = __claim_at(h, addr, &state);
+	c = s ? s->client : NULL;
+	if (c && !__spanheap_client_get(c)) {
+		/* c is being unregistered: s is becoming an orphan */
+		WRITE_ONCE(s->state, state);
+		if (c->sweep)
+			__spanheap_busy_back(h, s);
+		spin_unlock_irqrestore(&h->lock, flags);
+		return false;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (!s) {
+		spanheap_report_bad_free(h, addr, caller, NULL);
+		return false;
+	}
+	if ((u64)nr_pages << PAGE_SHIFT < s->obj_size)
+		done = false;
+	else if (nr_pages > s->nr_pages)
+		done = grow_span(h, s, nr_pages, gfp);
+	else if (nr_pages < s->nr_pages && state & SPAN_SLOW &&
+		 spanheap_specials_beyond(h, s, nr_pages))
+		done = false;
+	else if (nr_pages < s->nr_pages && s->client->sweep &&
+		 READ_ONCE(s->sweep) != SWEEP_NONE && !spanheap_in_callback(h, true))
+		done = false;	/* another task's sweep callback may read what would go */
+	else if (nr_pages < s->nr_pages)
+		done = shrink_span(h, s, nr_pages, gfp);
+	else
+		done = true;
+	smp_wmb();	/* as in spanheap_publish() */
+	spin_lock_irqsave(&h->lock, flags);
+	WRITE_ONCE(s->state, state);
+	if (c->sweep)
+		__spanheap_busy_back(h, s);
+	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_client_put(c);
+	return done;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A span: one run of pages of the arena, and its record.
+ */
+#ifndef _SPANHEAP_SPAN_H
+#define _SPANHEAP_SPAN_H
+
+#include <linux/atomic.h>
+#include <linux/bitmap.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mm.h>
+#include <linux/rbtree.h>
+#include <linux/sizes.h>
+
+struct spanheap_client;
+
+#define LEAF_SHIFT	9			/* a leaf of the map: 512 pages */
+#define LEAF_PAGES	(1u << LEAF_SHIFT)
+#define LEAF_MASK	(LEAF_PAGES - 1)
+#define GROUP_SHIFT	(2 * LEAF_SHIFT)	/* leaves whose backed pages are summed */
+#define GROUP_PAGES	(1u << GROUP_SHIFT)
+#define GROUP_MASK	(GROUP_PAGES - 1)
+#define LEAVES_PER_GROUP	(GROUP_PAGES / LEAF_PAGES)
+#define SMALL_PAGES	256u			/* from here on: the tree */
+#define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
+#define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
+
+/*
+ * The state of a record. Only the owner of an OWNED or RELEASING span touches its
+ * pages, and the free lists do not coalesce with such a span.
+ */
+enum span_state {
+	SPAN_DEAD,		/* the record is not in the map */
+	SPAN_FREE,		/* on a free list; on the LRU if any page is backed */
+	SPAN_OWNED,		/* one task brings it into use or out of use */
+	SPAN_INUSE,		/* a client has it */
+	SPAN_RELEASING,		/* a releaser takes its pages away */
+	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
+};
+
+/* Set beside SPAN_INUSE: the free has more to do and must take the heap lock */
+#define SPAN_SLOW	0x100u
+
+/*
+ * Does a sweep callback run for the span? Until the callback returns, the record
+ * and its pages stay, even if the owner frees the span.
+ */
+enum span_sweep {
+	SWEEP_NONE,
+	SWEEP_RUNNING,
+	SWEEP_FREED,		/* OWNED; the sweeper completes the owner's free */
+};
+
+/*
+ * The record of a span. Fields are written by the owner of an OWNED, CACHED or
+ * RELEASING span, or under the heap lock. Look-ups read the first group without
+ * either, and validate what they read.
+ */
+struct span {
+	u32 start;			/* page index of the first page */
+	u32 nr_pages;
+	u32 obj_size;			/* bytes; 0: the span is one object */
+	u32 state;			/* enum span_state, SPAN_SLOW */
+	struct spanheap_client *client;	/* never NULL while in use */
+	unsigned long caller;		/* allocating call site */
+
+	u32 nr_released;		/* FREE, OWNED: pages without memory */
+	bool needzero;			/* backed pages may hold old data */
+	u8 sweep;			/* of a swept client: enum span_sweep */
+	u32 writer;			/* the only client that wrote to the pages since they
+					 * came from the system (spanheap_client.writer), or 0
+					 */
+	u32 seq;			/* grows when the span becomes free; never reset */
+	union {
+		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
+		u32 sweepgen;		/* INUSE, of a swept client */
+		unsigned long freer;	/* CACHED: call site of the free */
+	};
+	union {
+		struct list_head list;	/* FREE, small; spare record; busy list */
+		struct rb_node node;	/* FREE, large */
+		struct llist_node cached;	/* CACHED, on a shelf or on its way out */
+		struct span *ahead;	/* INUSE: a span likely to be freed next, to prefetch */
+	};
+	struct list_head lru;		/* FREE with backed pages, oldest first */
+	struct rb_root specials;	/* special lock; empty unless in use */
+};
+
+/* Specials at one address are in this order */
+enum special_kind {
+	SPECIAL_FINALIZER,
+	SPECIAL_QUEUED,			/* a finalizer that is about to run, or runs */
+	SPECIAL_PROFILE,
+};
+
+/*
+ * A record attached to an address in an in-use span, at most one of a kind at an
+ * address. First member of a finalizer or of a profile record.
+ */
+struct special {
+	struct rb_node node;		/* span.specials, by (offset, kind) */
+	u64 offset;			/* bytes from the start of the span */
+	u8 kind;			/* enum special_kind */
+};
+
+/* A piece of the span map, allocated when the arena grows into it */
+struct map_leaf {
+	struct span **span;		/* first and last page of each span */
+	struct map_leaf *next;		/* while not yet in the map */
+	DECLARE_BITMAP(starts, LEAF_PAGES);	/* first pages; heap lock */
+	DECLARE_BITMAP(backed, LEAF_PAGES);	/* atomic; written by the owner of the page */
+};
+
+/* What a look-up tells of an in-use span */
+struct span_view {
+	u32 start;
+	u32 nr_pages;
+	u32 obj_size;
+	struct spanheap_client *client;
+};
+
+static inline u32 span_end(const struct span *s)
+{
+	return s->start + s->nr_pages;
+}
+
+static inline enum span_state span_state(const struct span *s)
+{
+	return READ_ONCE(s->state) & ~SPAN_SLOW;
+}
+
+/* Take an in-use span out of use. Returns the state it had, or SPAN_DEAD. */
+static inline u32 span_claim(struct span *s, enum span_state state)
+{
+	u32 old = READ_ONCE(s->state);
+
+	if ((old & ~SPAN_SLOW) != SPAN_INUSE || cmpxchg(&s->state, old, state) != old)
+		return SPAN_DEAD;
+	return old;
+}
+
+/* Has any page of a FREE or OWNED span memory? */
+static inline bool has_backed(const struct span *s)
+{
+	return s->nr_released < s->nr_pages;
+}
+
+/* The order of large free spans: best fit is the first that is long enough */
+static inline bool large_less(const struct span *a, const struct span *b)
+{
+	return a->nr_pages != b->nr_pages ? a->nr_pages < b->nr_pages :
+					    a->start < b->start;
+}
+
+/* How many objects a span holds beyond the one that any span counts for */
+static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
+{
+	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
+}
+
+#endif /* _SPANHEAP_SPAN_H */
