@@ -369,7 +369,7 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *
 
 	lockdep_assert_held(&h->lock);
 	if (clear) {
-		/* TAKEN and charged meanwhile: nobody else can have the pages */
+		/* OWNED and charged meanwhile: nobody else can have the pages */
 		spin_unlock_irqrestore(&h->lock, *flags);
 		spanheap_clear(h, s->start, s->nr_pages, false);
 		spin_lock_irqsave(&h->lock, *flags);

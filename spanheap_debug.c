@@ -26,7 +26,7 @@ static const char * const state_names[] = {
  * fn: once per call site
  */
 void spanheap_report_bad_free(struct spanheap *h, const void *addr,
-			    unsigned long caller, spanheap_finalizer_t fn)
+			      unsigned long caller, spanheap_finalizer_t fn)
 {
 	struct span copy = {};
 	unsigned long flags;

@@ -20,7 +20,8 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 	spin_lock_irqsave(&h->lock, flags);
 	sum = cache_sum(&h->caches);
 	/* Caches move while they are summed; what they hold is in unlisted_pages */
-	cached = clamp_t(s64, sum.pushed_pages - sum.popped_pages - h->uncached_pages, 0, h->unlisted_pages);
+	cached = clamp_t(s64, sum.pushed_pages - sum.popped_pages - h->uncached_pages, 0,
+			 h->unlisted_pages);
 	inuse = h->unlisted_pages - cached;
 	*st = (struct spanheap_stats) {
 		.arena_bytes = (u64)h->arena_pages << PAGE_SHIFT,

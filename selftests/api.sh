@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The API from a client module, in every context; bad input.
 # expect: spanheap: client .* is gone and leaves
-# expect: WARNING: .*at .*spanheap_(alloc_slow|heap_resize)
+# expect: WARNING: .*at .*spanheap_gfp_ok
 # expect: WARNING: .*at .*spanheap_heap_unregister
 # vm: --append init_on_alloc=1
 . /lib.sh
