@@ -71,18 +71,20 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 
 	if (!c)
 		return NULL;
-	s = cache_pop(&h->caches, c, nr);
-	if (unlikely(!s)) {
-		cache_leave(c);
-		return NULL;
-	}
+	do {
+		s = cache_pop(&h->caches, c, nr);
+		if (unlikely(!s)) {
+			cache_leave(c);
+			return NULL;
+		}
+		/* OWNED before it is counted: the invariant check compares */
+	} while (unlikely(!span_move(h, s, SPAN_CACHED, SPAN_OWNED)));
 	limited = READ_ONCE(client->limit_pages);
 	if (unlikely(limited) && !spanheap_charge_exact(client, nr)) {
+		span_move(h, s, SPAN_OWNED, SPAN_CACHED);
 		push_and_leave(h, c, s);
 		return NULL;
 	}
-	/* Before it is counted: the invariant check compares */
-	WRITE_ONCE(s->state, SPAN_OWNED);
 	clear = count_alloc(c, client, limited, s, obj_size, gfp);
 	if (static_branch_likely(&spanheap_prof_key) && prof_due(c))
 		sample = spanheap_prof_due(h, c);
@@ -92,7 +94,8 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 	if (clear)
 		spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
 	compat_kasan_use(addr, nr, true);
-	spanheap_publish(s, client, obj_size, caller, SPAN_INUSE);
+	if (!spanheap_publish(h, s, client, obj_size, caller, 0))
+		return NULL;
 	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller);
 	if (unlikely(sample))
 		spanheap_prof_sample(h, addr, nr, sample, gfp, caller);
@@ -162,11 +165,43 @@ static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, 
 	}
 }
 
+/* What a free saw at its address when it began: it frees that use of that record, or none */
+struct seen {
+	struct span *s;			/* NULL: it has not looked yet */
+	u64 word;
+};
+
+/*
+ * Does an in-use span start at addr that a cache may take? The map has a span's last
+ * page, too, so compare the start.
+ */
+static __always_inline bool look(struct spanheap *h, const void *addr, struct seen *seen)
+{
+	struct span *s = spanheap_span_at(h, addr);
+
+	seen->s = s;
+	if (unlikely(!s))
+		return false;
+	/* The word before the fields, which it vouches for when it is swapped */
+	seen->word = smp_load_acquire(&s->word);
+	return likely((seen->word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
+		      span_addr(h, s) == addr && s->nr_pages <= h->caches.max_pages);
+}
+
+/* Take what was seen out of use, unless its free has to take the heap lock */
+static __always_inline bool claim_seen(const struct seen *seen)
+{
+	u64 word = seen->word;
+
+	return (word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
+	       cmpxchg(&seen->s->word, word, (word & SPAN_USES) | SPAN_OWNED) == word;
+}
+
 /* The span at addr goes into the cache; false: it is the slow path's business */
 static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
-					  unsigned long caller)
+					  unsigned long caller, struct seen *seen)
 {
-	bool clear = want_init_on_free();
+	bool clear = want_init_on_free(), may_cache;
 	struct span_cache *c;
 	struct span *s;
 	u32 nr;
@@ -175,44 +210,41 @@ static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
 	if (!c)
 		return false;
 	/* Preemption is off, so no record goes back to the system meanwhile */
-	s = spanheap_span_at(h, addr);
-	if (!s)
-		goto slow;
-	nr = READ_ONCE(s->nr_pages);
-	if (nr > h->caches.max_pages ||
-	    cmpxchg(&s->state, SPAN_INUSE, SPAN_OWNED) != SPAN_INUSE)
-		goto slow;
-	if (unlikely(span_addr(h, s) != addr || s->nr_pages != nr)) {
-		/* A second free got here late: the record is another span's now */
-		WRITE_ONCE(s->state, SPAN_INUSE);
-		goto slow;
+	may_cache = look(h, addr, seen);
+	test_hook(h, HOOK_FREE_LOOKED);
+	if (!may_cache || !claim_seen(seen)) {
+		cache_leave(c);
+		return false;
 	}
+	s = seen->s;
+	nr = s->nr_pages;
 	prefetchw(s->ahead);
 	compat_kasan_use((void *)addr, nr, false);
 	count_free(c, s);
 	s->needzero = !clear;
 	s->freer = caller;
-	/* Now that it is counted: the invariant check compares */
-	WRITE_ONCE(s->state, SPAN_CACHED);
-	if (clear)
+	/* CACHED now that it is counted: the invariant check compares */
+	if (!span_move(h, s, SPAN_OWNED, SPAN_CACHED))
+		cache_leave(c);
+	else if (clear)
 		leave_clear_push(h, c, s);
 	else
 		push_and_leave(h, c, s);
 	trace_spanheap_free((unsigned long)addr, nr, caller);
 	return true;
-slow:
-	cache_leave(c);
-	return false;
 }
 
-static void free_slow(struct spanheap *h, const void *addr, unsigned long caller);
+static void free_slow(struct spanheap *h, const void *addr, unsigned long caller,
+		      struct seen *seen);
 
 void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long caller)
 {
+	struct seen seen = {};
+
 	if (!addr)
 		return;
-	if (!h->caches.cpu || !free_to_cache(h, addr, caller))
-		free_slow(h, addr, caller);
+	if (!h->caches.cpu || !free_to_cache(h, addr, caller, &seen))
+		free_slow(h, addr, caller, &seen);
 }
 
 /* ---- allocation: out of the page heap ---- */
@@ -324,21 +356,23 @@ static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client
 }
 
 /* s, OWNED, backed and counted, becomes its client's */
-static void hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned long caller)
+static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned long caller)
 {
 	unsigned long flags;
+	bool ok;
 
 	spanheap_map_cover(h, s);
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
 	if (likely(!s->client->sweep)) {
 		s->ahead = s;
-		spanheap_publish(s, s->client, obj_size, caller, SPAN_INUSE);
-		return;
+		return spanheap_publish(h, s, s->client, obj_size, caller, 0);
 	}
 	spin_lock_irqsave(&h->lock, flags);
-	spanheap_publish(s, s->client, obj_size, caller, SPAN_INUSE | SPAN_SLOW);
-	__spanheap_busy_add(h, s);
+	ok = spanheap_publish(h, s, s->client, obj_size, caller, SPAN_SLOW);
+	if (ok)
+		__spanheap_busy_add(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
+	return ok;
 }
 
 /* Is an allocation that no cache served a sample of the profile? Returns its distance, or 0. */
@@ -390,7 +424,8 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	addr = span_addr(h, s);
-	hand_out(h, s, obj_size, caller);
+	if (!hand_out(h, s, obj_size, caller))
+		return NULL;
 	if (static_branch_likely(&spanheap_prof_key))
 		sample = prof_due_slow(h, nr_pages);
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
@@ -466,25 +501,30 @@ bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 /* ---- free: into the page heap ---- */
 
 /*
- * Claim the in-use span that starts at addr, with its specials. NULL: there is no
- * such span, or it has the finalizer *fn.
+ * Claim the in-use span that starts at addr, with its specials. NULL: there is no such
+ * span, it is not what was seen, or it has the finalizer *fn.
  */
-static struct span *__claim_to_free(struct spanheap *h, const void *addr,
+static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct seen *seen,
 				    struct rb_root *specials, spanheap_finalizer_t *fn)
 {
 	struct span *s = spanheap_span_at(h, addr);
 
+	/* Under the heap lock a record in the map keeps its start */
 	if (!s || span_addr(h, s) != addr)
 		return NULL;
-	if (cmpxchg(&s->state, SPAN_INUSE, SPAN_OWNED) != SPAN_INUSE &&
-	    !spanheap_specials_claim(h, s, specials, fn))
+	if (!seen->s)
+		*seen = (struct seen) { .s = s, .word = READ_ONCE(s->word) };
+	if (seen->s != s)
+		return NULL;
+	if (!claim_seen(seen) && !spanheap_specials_claim(h, s, seen->word, specials, fn))
 		return NULL;
 	if (s->client->sweep)
 		__spanheap_busy_del(h, s);
 	return s;
 }
 
-static noinline void free_slow(struct spanheap *h, const void *addr, unsigned long caller)
+static noinline void free_slow(struct spanheap *h, const void *addr, unsigned long caller,
+			       struct seen *seen)
 {
 	struct rb_root specials = RB_ROOT;
 	spanheap_finalizer_t fn = NULL;
@@ -493,7 +533,7 @@ static noinline void free_slow(struct spanheap *h, const void *addr, unsigned lo
 	u32 nr;
 
 	spin_lock_irqsave(&h->lock, flags);
-	s = __claim_to_free(h, addr, &specials, &fn);
+	s = __claim_to_free(h, addr, seen, &specials, &fn);
 	if (!s) {
 		spin_unlock_irqrestore(&h->lock, flags);
 		spanheap_report_bad_free(h, addr, caller, fn);

@@ -43,7 +43,7 @@ static const char *__check_busy(struct spanheap *h, struct span *s)
 	struct list_head *head;
 
 	lockdep_assert_held(&h->lock);
-	if (!(READ_ONCE(s->state) & SPAN_SLOW))
+	if (!(READ_ONCE(s->word) & SPAN_SLOW))
 		return "span of a swept client that a cache would take";
 	sw = s->client->sweep;
 	head = &sw->busy[busy_index(s)];
@@ -99,7 +99,7 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 	default:
 		return "impossible state";
 	}
-	if (prev && prev->state == SPAN_FREE)
+	if (prev && span_state(prev) == SPAN_FREE)
 		return "free neighbours not coalesced";
 	if (s->nr_pages - backed != s->nr_released)
 		return "released count differs from the map";
@@ -200,7 +200,8 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 		u64 seq, last;
 
 		spin_lock_irqsave(&h->lock, flags);
-		bad = __check_lists(h);
+		bad = atomic_read(&h->broken) ? "a span record was found corrupt" :
+						__check_lists(h);
 		seq = h->seq;
 		last = seq;
 		sum = cache_sum(&h->caches);

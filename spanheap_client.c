@@ -104,7 +104,7 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 			__spanheap_busy_del(h, s);
 		WRITE_ONCE(s->client, h->orphan);
 		/* No cache: the free of the last lets the module go */
-		cmpxchg(&s->state, SPAN_INUSE, SPAN_INUSE | SPAN_SLOW);
+		span_set_slow(s);
 	}
 	if (seen <= WALK_BATCH)
 		idx = U32_MAX;	/* that was the last */

@@ -26,8 +26,8 @@
  * A CPU's cache has no lock, see spanheap_cache.h. The same rule guards a CPU's
  * share of the counters.
  *
- * A span leaves the in-use state by one compare-and-swap (span_claim()):
- * whoever wins owns the span, and every other free or resize is a bad one.
+ * A span leaves the in-use state by one compare-and-swap of span.word: the winner
+ * owns the span, and every other free or resize is a bad one.
  *
  * Callbacks of a client run without any of spanheap's locks but its collect_lock
  * and cycle_lock. A client is not unregistered while one of them runs, or while
@@ -48,6 +48,7 @@
 
 #include "spanheap_cache.h"
 #include "spanheap_client.h"
+#include "spanheap_hook.h"
 #include "spanheap_span.h"
 
 #define BATCH_PAGES	4096u			/* released per TLB flush */
@@ -161,6 +162,7 @@ struct spanheap {
 	u64 tlb_flushes;
 	atomic64_t zeroed_pages;	/* no lock */
 	atomic64_t zero_skipped_pages;	/* no lock */
+	atomic_t broken;		/* transitions refused, see span_move() */
 	bool pinned;			/* orphans hold the module */
 
 	struct xarray bad_callers;	/* call sites of reported bad frees */
@@ -227,15 +229,23 @@ static inline bool held_enough(struct spanheap *h, u32 n)
 	return n >= HOLD_SPANS || (n >= HOLD_WANTED && spin_is_contended(&h->lock));
 }
 
-/* s, OWNED, backed and counted, becomes the client's */
-static inline void spanheap_publish(struct span *s, struct spanheap_client *client,
-				    u32 obj_size, unsigned long caller, u32 state)
+/* s, OWNED, backed and counted, becomes the client's. False: see span_move(). */
+static inline bool spanheap_publish(struct spanheap *h, struct span *s,
+				    struct spanheap_client *client, u32 obj_size,
+				    unsigned long caller, u64 flags)
 {
+	u64 word = READ_ONCE(s->word);
+
+	if (unlikely(word_state(word) != SPAN_OWNED)) {
+		spanheap_broken(h, s, SPAN_OWNED, SPAN_INUSE);
+		return false;
+	}
 	s->client = client;
 	s->obj_size = obj_size;
 	s->caller = caller;
-	smp_wmb();	/* pairs with the one in spanheap_heap_lookup() */
-	WRITE_ONCE(s->state, state);
+	/* Fields before the word: pairs with the first barrier of spanheap_heap_lookup() */
+	smp_store_release(&s->word, ((word & SPAN_USES) + SPAN_USE) | SPAN_INUSE | flags);
+	return true;
 }
 
 /* Pages with memory; a guess without the heap lock */
@@ -329,7 +339,7 @@ void spanheap_special_init(struct spanheap *h);
 int spanheap_special_add(struct spanheap *h, const void *addr, struct special *sp);
 struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 					enum special_kind kind);
-bool spanheap_specials_claim(struct spanheap *h, struct span *s,
+bool spanheap_specials_claim(struct spanheap *h, struct span *s, u64 word,
 			     struct rb_root *specials, spanheap_finalizer_t *fn);
 void spanheap_specials_freed(struct spanheap *h, struct rb_root *specials);
 bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size);

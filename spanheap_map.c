@@ -72,37 +72,37 @@ struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
 }
 
 /*
- * The in-use span that holds addr; false when there is none. Takes no lock: a
- * span cannot change under a caller who holds it, and a caller who does not gets
- * a span that was in use at some point of the call, or false.
+ * The in-use span that holds addr; false when there is none. Takes no lock: a span
+ * cannot change under a caller that holds it. Any other caller gets a span that was in
+ * use at some point of the call, or false.
  */
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
 {
 	bool found = false;
-	u32 idx, start, seq;
+	u32 idx, start;
 	struct span *s;
+	u64 word;
 
 	if (!addr_to_idx(h, addr, &idx))
 		return false;
-	rcu_read_lock();
+	rcu_read_lock();	/* keeps the record a record */
 	s = map_find(h, idx, &start);
-	seq = s ? READ_ONCE(s->seq) : 0;
-	smp_rmb();	/* pairs with the second one of __spanheap_put() */
-	if (s && span_state(s) == SPAN_INUSE) {
-		smp_rmb();	/* pairs with spanheap_publish() */
+	if (s) {
+		/* The word before the fields: pairs with spanheap_publish() */
+		word = smp_load_acquire(&s->word);
 		v->start = READ_ONCE(s->start);
 		v->nr_pages = READ_ONCE(s->nr_pages);
 		v->obj_size = READ_ONCE(s->obj_size);
 		v->client = READ_ONCE(s->client);
+		test_hook(h, HOOK_LOOKUP_READ);
 		/*
-		 * Who holds the span has seen these written before. For anybody
-		 * else: pairs with the barriers of __spanheap_put() and
-		 * spanheap_publish().
+		 * The fields before the word is read again: pairs with the barrier of
+		 * __spanheap_put(). If the word is the same but for SPAN_SLOW, the fields
+		 * are those of one use.
 		 */
 		smp_rmb();
-		found = span_state(s) == SPAN_INUSE && v->client &&
-			READ_ONCE(s->seq) == seq &&
-			READ_ONCE(*map_slot(h, start)) == s &&
+		found = word_state(word) == SPAN_INUSE &&
+			!((word ^ READ_ONCE(s->word)) & ~SPAN_SLOW) && v->client &&
 			v->start == start && idx - start < v->nr_pages;
 	}
 	rcu_read_unlock();

@@ -12,10 +12,16 @@
 
 static struct kmem_cache *span_cache;
 
+/* Once per object, not per allocation: a record keeps counting its uses, see span.word */
+static void init_record(void *record)
+{
+	memset(record, 0, sizeof(struct span));
+}
+
 int spanheap_span_cache_create(void)
 {
 	span_cache = kmem_cache_create("spanheap_span", sizeof(struct span), 0,
-				       SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, NULL);
+				       SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, init_record);
 	return span_cache ? 0 : -ENOMEM;
 }
 
@@ -59,8 +65,7 @@ bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 
 		if (!s)
 			return false;
-		/* A reader may still look at its former life: no memset */
-		WRITE_ONCE(s->state, SPAN_DEAD);
+		/* No memset: a reader may still look at its former life */
 		s->specials = RB_ROOT;
 		list_add(&s->list, &p->records);
 		p->nr_records++;

@@ -9,17 +9,17 @@
 #include "spanheap_internal.h"
 
 /*
- * The in-use span that starts at addr is claimed (old: its state) and leaves its
+ * The in-use span that starts at addr is claimed (old: its word) and leaves its
  * busy list, or there is none
  */
-static struct span *__claim_at(struct spanheap *h, const void *addr, u32 *old)
+static struct span *__claim_at(struct spanheap *h, const void *addr, u64 *old)
 {
 	struct span *s = spanheap_span_at(h, addr);
 
 	if (!s || span_addr(h, s) != addr)
 		return NULL;
-	*old = span_claim(s, SPAN_OWNED);
-	if (*old == SPAN_DEAD)
+	*old = READ_ONCE(s->word);
+	if (!span_claim(s, *old))
 		return NULL;
 	if (s->client->sweep)
 		__spanheap_busy_del(h, s);
@@ -45,7 +45,7 @@ static struct span *__cut_tail(struct spanheap *h, struct span *s, u32 nr)
 	t->client = s->client;
 	t->caller = s->caller;
 	t->obj_size = 0;
-	WRITE_ONCE(t->state, SPAN_OWNED);
+	span_move(h, t, SPAN_DEAD, SPAN_OWNED);
 	__set_pages(h, s, nr);
 	__spanheap_map_set(h, s);
 	__spanheap_map_set(h, t);
@@ -135,16 +135,16 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	unsigned long flags;
 	struct span *s;
 	bool done;
-	u32 state;
+	u64 word;
 
 	if (!spanheap_gfp_ok(gfp) || !nr_pages || nr_pages > h->arena_pages)
 		return false;
 	spin_lock_irqsave(&h->lock, flags);
-	s = __claim_at(h, addr, &state);
+	s = __claim_at(h, addr, &word);
 	c = s ? s->client : NULL;
 	if (c && !__spanheap_client_get(c)) {
 		/* c is being unregistered: s is becoming an orphan */
-		WRITE_ONCE(s->state, state);
+		WRITE_ONCE(s->word, word + SPAN_USE);
 		if (c->sweep)
 			__spanheap_busy_back(h, s);
 		spin_unlock_irqrestore(&h->lock, flags);
@@ -159,7 +159,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		done = false;
 	else if (nr_pages > s->nr_pages)
 		done = grow_span(h, s, nr_pages, gfp);
-	else if (nr_pages < s->nr_pages && state & SPAN_SLOW &&
+	else if (nr_pages < s->nr_pages && word & SPAN_SLOW &&
 		 spanheap_specials_beyond(h, s, nr_pages))
 		done = false;
 	else if (nr_pages < s->nr_pages && s->client->sweep &&
@@ -169,9 +169,9 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		done = shrink_span(h, s, nr_pages, gfp);
 	else
 		done = true;
-	smp_wmb();	/* as in spanheap_publish() */
 	spin_lock_irqsave(&h->lock, flags);
-	WRITE_ONCE(s->state, state);
+	/* A new use: the span's length is another, see free_to_cache() */
+	smp_store_release(&s->word, word + SPAN_USE);
 	if (c->sweep)
 		__spanheap_busy_back(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);

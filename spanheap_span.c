@@ -11,6 +11,20 @@
 
 #include "spanheap_internal.h"
 
+/*
+ * A record is not in the state that it must be in: memory corruption, or a bug. The
+ * caller leaves the span alone, so that it is lost, but nobody else is hurt.
+ */
+void __cold spanheap_broken(struct spanheap *h, struct span *s, enum span_state from,
+			    enum span_state to)
+{
+	u64 word = READ_ONCE(s->word);
+
+	WARN(atomic_inc_return(&h->broken) == 1,
+	     "spanheap: record of the span of %u pages at page %u is corrupt: state %u, not %u, on the way to %u. The span is not used any more.\n",
+	     s->nr_pages, s->start, word_state(word), from, to);
+}
+
 /* ---- records ---- */
 
 /* What the caller brought is the heap's from now on */
@@ -33,7 +47,7 @@ struct span *__spanheap_new_record(struct spanheap *h)
 
 void __spanheap_drop_record(struct spanheap *h, struct span *s)
 {
-	WRITE_ONCE(s->state, SPAN_DEAD);
+	WRITE_ONCE(s->word, (READ_ONCE(s->word) & SPAN_USES) | SPAN_DEAD);
 	list_add(&s->list, &h->spare);
 	h->nr_spare++;
 }
@@ -99,18 +113,12 @@ u32 __spanheap_largest_free(struct spanheap *h)
 	return bit < SMALL_PAGES ? bit : 0;
 }
 
-/* Best fit: the smallest that fits; of the large, the lowest address */
-static struct span *__fit(struct spanheap *h, u32 nr)
+/* The smallest large span of at least nr pages, the lowest address on a tie */
+static struct span *__fit_large(struct spanheap *h, u32 nr)
 {
 	struct rb_node *node = h->large.rb_node;
 	struct span *best = NULL;
 
-	if (nr < SMALL_PAGES) {
-		u32 bit = find_next_bit(h->nonempty, SMALL_PAGES, nr);
-
-		if (bit < SMALL_PAGES)
-			return list_first_entry(&h->small[bit], struct span, list);
-	}
 	while (node) {
 		struct span *s = rb_entry(node, struct span, node);
 
@@ -122,6 +130,40 @@ static struct span *__fit(struct spanheap *h, u32 nr)
 		}
 	}
 	return best;
+}
+
+/* A span on the lists that cannot be there goes off them and is not used any more */
+static void __evict_broken(struct spanheap *h, struct span *s, u32 list)
+{
+	spanheap_broken(h, s, SPAN_FREE, SPAN_OWNED);
+	if (list < SMALL_PAGES) {
+		list_del(&s->list);
+		if (!--h->nr_small[list])
+			__clear_bit(list, h->nonempty);
+	} else {
+		rb_erase(&s->node, &h->large);
+	}
+	list_del_init(&s->lru);
+	h->nr_free--;
+}
+
+/* Best fit: the smallest that fits; of the large, the lowest address */
+static struct span *__fit(struct spanheap *h, u32 nr)
+{
+	struct span *s;
+	u32 list;
+
+	for (;;) {
+		list = nr < SMALL_PAGES ? find_next_bit(h->nonempty, SMALL_PAGES, nr) :
+					  SMALL_PAGES;
+		s = list < SMALL_PAGES ?
+		    list_first_entry(&h->small[list], struct span, list) :
+		    __fit_large(h, nr);
+		if (!s || likely(span_state(s) == SPAN_FREE &&
+				 (list == SMALL_PAGES || s->nr_pages == list)))
+			return s;
+		__evict_broken(h, s, list);
+	}
 }
 
 /*
@@ -149,7 +191,7 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 	INIT_LIST_HEAD(&r->lru);
 	if (has_backed(r))
 		list_add(&r->lru, &s->lru);
-	WRITE_ONCE(r->state, SPAN_FREE);
+	span_move(h, r, SPAN_DEAD, SPAN_FREE);
 
 	s->nr_pages = nr;
 	s->nr_released = released;
@@ -174,13 +216,13 @@ void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state stat
 	lockdep_assert_held(&h->lock);
 	__list_remove(h, s);
 	list_del_init(&s->lru);
+	span_move(h, s, SPAN_FREE, state);	/* __fit() and the releaser have looked */
 	if (state == SPAN_OWNED) {
 		h->unlisted_pages += s->nr_pages;
 		h->released_pages -= s->nr_released;
 	} else {
 		h->nr_releasing++;
 	}
-	WRITE_ONCE(s->state, state);
 	h->seq++;	/* a walk that sums over the map must see it, even without a split */
 }
 
@@ -208,6 +250,12 @@ static void __merge(struct spanheap *h, struct span *s, struct span *n)
 	__spanheap_drop_record(h, n);
 }
 
+static bool may_put(enum span_state state)
+{
+	return state == SPAN_OWNED || state == SPAN_CACHED || state == SPAN_RELEASING ||
+	       state == SPAN_DEAD;
+}
+
 /*
  * Make s free and coalesce it with its free neighbours. The caller has set
  * nr_released and needzero. A span with backed pages becomes the youngest of the LRU;
@@ -215,26 +263,24 @@ static void __merge(struct spanheap *h, struct span *s, struct span *n)
  */
 void __spanheap_put(struct spanheap *h, struct span *s)
 {
+	enum span_state old;
 	struct span *n;
 
 	lockdep_assert_held(&h->lock);
-	switch (span_state(s)) {
-	case SPAN_CACHED:
-		h->uncached_pages += s->nr_pages;
-		fallthrough;
-	case SPAN_OWNED:
+	old = span_state(s);
+	if (!may_put(old)) {
+		spanheap_broken(h, s, SPAN_OWNED, SPAN_FREE);
+		return;
+	}
+	if (old == SPAN_RELEASING) {
+		h->nr_releasing--;
+	} else if (old != SPAN_DEAD) {	/* DEAD: a new record, of pages grown into */
 		h->unlisted_pages -= s->nr_pages;
 		h->released_pages += s->nr_released;
-		break;
-	case SPAN_RELEASING:
-		h->nr_releasing--;
-		break;
-	default:
-		break;		/* a new record, of pages grown into */
+		h->uncached_pages += old == SPAN_CACHED ? s->nr_pages : 0;
 	}
-	WRITE_ONCE(s->state, SPAN_FREE);
-	WRITE_ONCE(s->seq, s->seq + 1);
-	smp_wmb();	/* look-ups see both before the fields change */
+	span_move(h, s, old, SPAN_FREE);
+	smp_wmb();	/* the word before the fields: pairs with spanheap_heap_lookup() */
 	s->client = NULL;
 	s->obj_size = 0;
 	__spanheap_map_clear(h, s);
@@ -248,12 +294,12 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 
 	if (s->start) {
 		n = *map_slot(h, s->start - 1);
-		if (n && n->state == SPAN_FREE)
+		if (n && span_state(n) == SPAN_FREE)
 			__merge(h, s, n);
 	}
 	if (span_end(s) < h->used) {
 		n = *map_slot(h, span_end(s));
-		if (n && n->state == SPAN_FREE)
+		if (n && span_state(n) == SPAN_FREE)
 			__merge(h, s, n);
 	}
 	__spanheap_map_set(h, s);
@@ -278,7 +324,7 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 	if (ask > room && h->used) {
 		/* The free tail counts: only the rest of the ask is grown */
 		s = *map_slot(h, h->used - 1);
-		if (s->state == SPAN_FREE && s->nr_pages < nr)
+		if (span_state(s) == SPAN_FREE && s->nr_pages < nr)
 			ask = nr - s->nr_pages;
 	}
 	if (ask > room)
@@ -340,6 +386,8 @@ struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 		if (err)
 			return ERR_PTR(err);
 		s = __fit(h, ask);
+		if (!s)		/* what was grown cannot be used */
+			return ERR_PTR(-ENOSPC);
 	}
 	lead = -((unsigned long)span_addr(h, s) >> PAGE_SHIFT) & (align - 1);
 	if (lead)
@@ -364,7 +412,7 @@ struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
 	if (h->nr_spare < SPARE_RESERVE + CARVE_RECORDS)
 		return ERR_PTR(-EAGAIN);
 	n = span_end(s) < h->used ? *map_slot(h, span_end(s)) : NULL;
-	if (n && n->state != SPAN_FREE)
+	if (n && span_state(n) != SPAN_FREE)
 		return ERR_PTR(-ENOSPC);
 	if (!n || (n->nr_pages < nr && span_end(n) == h->used)) {
 		err = __spanheap_grow(h, nr, p);
@@ -372,7 +420,7 @@ struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
 			return ERR_PTR(err);
 		n = *map_slot(h, span_end(s));
 	}
-	if (n->nr_pages < nr)
+	if (!n || span_state(n) != SPAN_FREE || n->nr_pages < nr)
 		return ERR_PTR(-ENOSPC);
 	if (n->nr_pages > nr)
 		__spanheap_split(h, n, nr);

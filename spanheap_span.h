@@ -13,7 +13,9 @@
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
 
+struct spanheap;
 struct spanheap_client;
+struct span;
 
 #define LEAF_SHIFT	9			/* a leaf of the map: 512 pages */
 #define LEAF_PAGES	(1u << LEAF_SHIFT)
@@ -39,8 +41,15 @@ enum span_state {
 	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
 };
 
-/* Set beside SPAN_INUSE: the free has more to do and must take the heap lock */
-#define SPAN_SLOW	0x100u
+/*
+ * span.word: the state, a flag, and above them the number of times the record came
+ * into use. A free compares and swaps all of it at once, so a free that was delayed
+ * while the record got another life changes nothing.
+ */
+#define SPAN_STATE	0xffull
+#define SPAN_SLOW	0x100ull		/* INUSE: the free must take the heap lock */
+#define SPAN_USE	0x10000ull		/* one more use */
+#define SPAN_USES	(~(SPAN_USE - 1))
 
 /*
  * Does a sweep callback run for the span? Until the callback returns, the record
@@ -58,12 +67,12 @@ enum span_sweep {
  * either, and validate what they read.
  */
 struct span {
+	u64 word;			/* SPAN_STATE, SPAN_SLOW, SPAN_USES */
 	u32 start;			/* page index of the first page */
 	u32 nr_pages;
-	u32 obj_size;			/* bytes; 0: the span is one object */
-	u32 state;			/* enum span_state, SPAN_SLOW */
 	struct spanheap_client *client;	/* never NULL while in use */
 	unsigned long caller;		/* allocating call site */
+	u32 obj_size;			/* bytes; 0: the span is one object */
 
 	u32 nr_released;		/* FREE, OWNED: pages without memory */
 	bool needzero;			/* backed pages may hold old data */
@@ -71,7 +80,6 @@ struct span {
 	u32 writer;			/* the only client that wrote to the pages since they
 					 * came from the system (spanheap_client.writer), or 0
 					 */
-	u32 seq;			/* grows when the span becomes free; never reset */
 	union {
 		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
 		u32 sweepgen;		/* INUSE, of a swept client */
@@ -120,24 +128,74 @@ struct span_view {
 	struct spanheap_client *client;
 };
 
+/* spanheap_span.c */
+void spanheap_broken(struct spanheap *h, struct span *s, enum span_state from,
+		     enum span_state to);
+
 static inline u32 span_end(const struct span *s)
 {
 	return s->start + s->nr_pages;
 }
 
-static inline enum span_state span_state(const struct span *s)
+static inline enum span_state word_state(u64 word)
 {
-	return READ_ONCE(s->state) & ~SPAN_SLOW;
+	return word & SPAN_STATE;
 }
 
-/* Take an in-use span out of use. Returns the state it had, or SPAN_DEAD. */
-static inline u32 span_claim(struct span *s, enum span_state state)
+static inline enum span_state span_state(const struct span *s)
 {
-	u32 old = READ_ONCE(s->state);
+	return word_state(READ_ONCE(s->word));
+}
 
-	if ((old & ~SPAN_SLOW) != SPAN_INUSE || cmpxchg(&s->state, old, state) != old)
-		return SPAN_DEAD;
-	return old;
+/*
+ * Move s, which is the caller's alone, to another state. False: s was not in the
+ * state it must have been in. That is reported once, and the caller leaves s alone.
+ */
+static inline bool span_move(struct spanheap *h, struct span *s, enum span_state from,
+			     enum span_state to)
+{
+	u64 word = READ_ONCE(s->word);
+
+	if (unlikely(word_state(word) != from)) {
+		spanheap_broken(h, s, from, to);
+		return false;
+	}
+	WRITE_ONCE(s->word, (word & SPAN_USES) | to);
+	return true;
+}
+
+/*
+ * Take s out of use if it is still in the use in which word was read. False: it is
+ * not, so that a free or resize that began then is a bad one by now.
+ */
+static inline bool span_claim(struct span *s, u64 word)
+{
+	u64 now = READ_ONCE(s->word), old;
+
+	for (; word_state(now) == SPAN_INUSE && !((now ^ word) & SPAN_USES); now = old) {
+		old = cmpxchg(&s->word, now, (now & SPAN_USES) | SPAN_OWNED);
+		if (old == now)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Send the free of s, if it is in use, to the heap lock. False: it is not in use.
+ * Frees of other spans never look for what this one has attached.
+ */
+static inline bool span_set_slow(struct span *s)
+{
+	u64 word = READ_ONCE(s->word), old;
+
+	for (; word_state(word) == SPAN_INUSE; word = old) {
+		if (word & SPAN_SLOW)
+			return true;
+		old = cmpxchg(&s->word, word, word | SPAN_SLOW);
+		if (old == word)
+			return true;
+	}
+	return false;
 }
 
 /* Has any page of a FREE or OWNED span memory? */

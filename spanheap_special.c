@@ -140,19 +140,12 @@ static bool object_at(const struct span *s, u64 offset)
 	return !(offset % size) && offset + size <= (u64)s->nr_pages << PAGE_SHIFT;
 }
 
-/* Special lock: from here on s is not freed while the lock is held */
-static bool pin_inuse(struct span *s)
-{
-	u32 old = cmpxchg(&s->state, SPAN_INUSE, SPAN_INUSE | SPAN_SLOW);
-
-	return (old & ~SPAN_SLOW) == SPAN_INUSE;
-}
-
 /* Special lock, as for both of the next: s may be no span at all by now */
 static int add_to(struct spanheap *h, struct span *s, const void *addr,
 		  struct special **sp)
 {
-	if (!pin_inuse(s) || !offset_in(h, s, addr, &(*sp)->offset))
+	/* With SPAN_SLOW, s is not freed while the special lock is held */
+	if (!span_set_slow(s) || !offset_in(h, s, addr, &(*sp)->offset))
 		return -EINVAL;
 	if ((*sp)->kind == SPECIAL_FINALIZER && !object_at(s, (*sp)->offset))
 		return -EINVAL;
@@ -230,10 +223,10 @@ struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 
 /*
  * Claim s, which has SPAN_SLOW, to free it: it becomes OWNED and its specials go
- * to *specials, for spanheap_specials_freed(). False: it was not in use, or it
- * has a finalizer (*fn) and stays as it is. Under the heap lock.
+ * to *specials, for spanheap_specials_freed(). False: it is not in the use in which
+ * word was read, or it has a finalizer (*fn) and stays as it is. Under the heap lock.
  */
-bool spanheap_specials_claim(struct spanheap *h, struct span *s,
+bool spanheap_specials_claim(struct spanheap *h, struct span *s, u64 word,
 			     struct rb_root *specials, spanheap_finalizer_t *fn)
 {
 	spinlock_t *lock = special_lock(h, s);
@@ -245,7 +238,7 @@ bool spanheap_specials_claim(struct spanheap *h, struct span *s,
 	f = any_finalizer(&s->specials);
 	if (f) {
 		*fn = f->fn;
-	} else if (span_claim(s, SPAN_OWNED) != SPAN_DEAD) {
+	} else if (span_claim(s, word)) {
 		*specials = s->specials;
 		s->specials = RB_ROOT;
 		claimed = true;
@@ -358,7 +351,7 @@ bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size
 
 	rcu_read_lock();
 	s = spanheap_span_guess(h, addr);
-	if (!s || !(READ_ONCE(s->state) & SPAN_SLOW) || !offset_in(h, s, addr, &key.offset))
+	if (!s || !(READ_ONCE(s->word) & SPAN_SLOW) || !offset_in(h, s, addr, &key.offset))
 		more = false;
 	size += key.offset;
 	while (more) {
@@ -499,12 +492,16 @@ static const char *check_batch(struct spanheap *h, struct span *s,
 	struct special *sp, *prev = NULL;
 	const char *bad = NULL;
 	unsigned long flags;
-	u32 n = 0, state;
+	enum span_state state;
+	u64 word;
+	u32 n = 0;
 
 	spin_lock_irqsave(lock, flags);
-	state = READ_ONCE(s->state);
+	word = READ_ONCE(s->word);
+	state = word_state(word);
 	sp = first_from(&s->specials, key);
-	if (sp && state != SPAN_OWNED && state != (SPAN_INUSE | SPAN_SLOW))
+	if (sp && state != SPAN_OWNED &&
+	    !(state == SPAN_INUSE && word & SPAN_SLOW))
 		bad = "specials on a span that is not in use, or that frees overlook";
 	for (; sp && !bad && n < BATCH; sp = next_special(sp), n++) {
 		if (sp->kind > SPECIAL_PROFILE)

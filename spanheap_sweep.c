@@ -85,7 +85,8 @@ static bool __claim_dead(struct spanheap *h, struct client_sweep *sw, struct spa
 {
 	spanheap_finalizer_t fn;
 
-	if (!still_swept(sw, s) || !spanheap_specials_claim(h, s, specials, &fn))
+	if (!still_swept(sw, s) ||
+	    !spanheap_specials_claim(h, s, READ_ONCE(s->word), specials, &fn))
 		return false;
 	__spanheap_busy_del(h, s);
 	return true;

@@ -241,7 +241,7 @@ static void cached_spans_are_idle(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 8 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, stats(h)->idle_bytes, stats(h)->sys_bytes);
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 8 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, peek(h, 0).state, (u32)SPAN_CACHED);
+	KUNIT_EXPECT_EQ(test, peek_state(h, 0), SPAN_CACHED);
 	KUNIT_EXPECT_FALSE(test, spanheap_heap_lookup(h, p, &s));
 	KUNIT_EXPECT_FALSE(test, spanheap_heap_lookup(h, p + 7 * PAGE_SIZE, &s));
 	check(test, h);

@@ -248,6 +248,36 @@ void check(struct kunit *test, struct spanheap *h)
 	KUNIT_ASSERT_EQ(test, fake.faults, 0u);
 }
 
+void (*spanheap_hook)(struct spanheap *h, enum spanheap_hook_point point);
+static enum spanheap_hook_point hooked_point;
+static void (*hooked_fn)(struct spanheap *h);
+static unsigned int hook_calls;
+
+/* Once: what fn does may come to the point again */
+static void call_hook(struct spanheap *h, enum spanheap_hook_point point)
+{
+	if (point != hooked_point)
+		return;
+	hooked_point = HOOK_NONE;
+	hook_calls++;
+	hooked_fn(h);
+}
+
+void hook_at(enum spanheap_hook_point point, void (*fn)(struct spanheap *h))
+{
+	hook_calls = 0;
+	hooked_fn = fn;
+	hooked_point = point;
+	spanheap_hook = call_hook;
+}
+
+unsigned int unhook(void)
+{
+	spanheap_hook = NULL;
+	hooked_point = HOOK_NONE;
+	return hook_calls;
+}
+
 static char log_text[8192];
 static unsigned int log_len;
 static DEFINE_RAW_SPINLOCK(log_lock);

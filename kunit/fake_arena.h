@@ -70,6 +70,13 @@ struct spanheap_client *new_client(struct spanheap *h, const char *name, u64 lim
 /* A copy of the span that starts at page idx, whatever its state */
 struct span peek(struct spanheap *h, u32 idx);
 
+static inline enum span_state peek_state(struct spanheap *h, u32 idx)
+{
+	struct span s = peek(h, idx);
+
+	return span_state(&s);
+}
+
 static inline u32 page_of(struct spanheap *h, const void *addr)
 {
 	return (addr - h->base) >> PAGE_SHIFT;
@@ -82,6 +89,10 @@ void check(struct kunit *test, struct spanheap *h);
 void log_start(void);
 unsigned int log_stop(void);		/* characters */
 unsigned int log_count(const char *needle);
+
+/* Have fn called at a point of the heap's code, see spanheap_hook.h; until unhook() */
+void hook_at(enum spanheap_hook_point point, void (*fn)(struct spanheap *h));
+unsigned int unhook(void);		/* how often it was called */
 
 /* tools/kunit overlooks the warnings in between */
 void expect_warning(bool begin);

@@ -155,7 +155,7 @@ static void finish_tight(struct spanheap *h)
 
 	spin_lock_irq(&h->lock);
 	for (idx = 0; (s = __spanheap_next(h, idx)); idx = span_end(s)) {
-		if (s->state != SPAN_RELEASING)
+		if (span_state(s) != SPAN_RELEASING)
 			continue;
 		__spanheap_put(h, s);
 		h->nr_releasing--;

@@ -421,7 +421,7 @@ static void split_keeps_age_and_known_zero(struct kunit *test)
 	fake.now = 2100;
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 5), p);
 	s = peek(h, 5);
-	KUNIT_EXPECT_EQ(test, s.state, SPAN_FREE);
+	KUNIT_EXPECT_EQ(test, span_state(&s), SPAN_FREE);
 	KUNIT_EXPECT_EQ(test, s.nr_pages, 15);
 	KUNIT_EXPECT_EQ(test, s.stamp, 2000);
 	KUNIT_EXPECT_TRUE(test, s.needzero);
@@ -680,7 +680,7 @@ static void neighbours_coalesce(struct kunit *test)
 		if (clear && !was_on)
 			static_branch_disable(&init_on_free);
 		s = peek(h, start);
-		KUNIT_EXPECT_EQ_MSG(test, s.state, SPAN_FREE, "kind %u", kind);
+		KUNIT_EXPECT_EQ_MSG(test, span_state(&s), SPAN_FREE, "kind %u", kind);
 		KUNIT_EXPECT_EQ_MSG(test, s.nr_pages, end - start, "kind %u", kind);
 		KUNIT_EXPECT_EQ_MSG(test, s.nr_released, gone, "kind %u", kind);
 		KUNIT_EXPECT_EQ_MSG(test, s.needzero,

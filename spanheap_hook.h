@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Unit tests stop the heap between two instructions: at each point named here a test
+ * may have a function called, which does what another CPU or an interrupt could do
+ * at that moment. Nothing is compiled in without the unit tests.
+ */
+#ifndef _SPANHEAP_HOOK_H
+#define _SPANHEAP_HOOK_H
+
+struct spanheap;
+
+enum spanheap_hook_point {
+	HOOK_NONE,
+	HOOK_FREE_LOOKED,	/* a free has looked at the span, and not yet claimed it */
+	HOOK_LOOKUP_READ,	/* a look-up has read the span, and not yet validated it */
+};
+
+#ifdef CONFIG_SPANHEAP_KUNIT
+extern void (*spanheap_hook)(struct spanheap *h, enum spanheap_hook_point point);
+
+static inline void test_hook(struct spanheap *h, enum spanheap_hook_point point)
+{
+	if (unlikely(spanheap_hook))
+		spanheap_hook(h, point);
+}
+#else
+static inline void test_hook(struct spanheap *h, enum spanheap_hook_point point) { }
+#endif
+
+#endif /* _SPANHEAP_HOOK_H */
