@@ -334,6 +334,16 @@ void __spanheap_use_begin(struct spanheap *h, struct span *s, struct spanheap_cl
 	client->allocs++;
 }
 
+/* The guard behind s goes with it. A guard that still loses its memory does so as a free span. */
+static void __end_guard(struct spanheap *h, struct span *s)
+{
+	struct span *guard = *map_slot(h, span_end(s));
+
+	guard->guard = false;
+	if (span_state(guard) != SPAN_RELEASING)
+		__spanheap_put(h, guard);
+}
+
 /* s, OWNED, was never handed out: as if the allocation had not begun */
 void spanheap_use_undo(struct spanheap *h, struct span *s)
 {
@@ -345,12 +355,26 @@ void spanheap_use_undo(struct spanheap *h, struct span *s)
 	client->allocs--;
 	h->allocs--;
 	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	if (s->guarded)
+		__end_guard(h, s);
 	__spanheap_put(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
 }
 
-/* s, OWNED and backed, is given back; its pages are zero if they were cleared */
-void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared)
+/*
+ * Does anybody else refer to a page of s? Then the pages of s go to the system like
+ * those of vfree(), and live as long as their last reference. No lock is held.
+ */
+bool spanheap_must_drop(struct spanheap *h, const struct span *s)
+{
+	return s->shared && h->ops->referenced(h, s->start, s->nr_pages);
+}
+
+/*
+ * s, OWNED and backed, is given back. Its pages are zero if they were cleared; they go
+ * to the system first if they are to be dropped.
+ */
+void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop)
 {
 	lockdep_assert_held(&h->lock);
 	compat_kasan_use(span_addr(h, s), s->nr_pages, false);
@@ -358,26 +382,35 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared)
 	s->nr_released = 0;
 	s->needzero = !cleared;
 	s->writer = s->client->writer;
-	__spanheap_put(h, s);
+	if (s->guarded)
+		__end_guard(h, s);
+	if (drop) {
+		__spanheap_defer(h, s);
+		schedule_work(&h->drop_work);
+	} else {
+		__spanheap_put(h, s);
+	}
 }
 
 /* s was in use and is claimed: free it. The lock is dropped while it is cleared. */
 void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *flags)
 {
-	bool clear = want_init_on_free();
+	bool clear = want_init_on_free(), drop = false;
 	struct spanheap_client *client;
 
 	lockdep_assert_held(&h->lock);
-	if (clear) {
+	if (clear || s->shared) {
 		/* OWNED and charged meanwhile: nobody else can have the pages */
 		spin_unlock_irqrestore(&h->lock, *flags);
-		spanheap_clear(h, s->start, s->nr_pages, false);
+		drop = spanheap_must_drop(h, s);
+		if (clear && !drop)
+			spanheap_clear(h, s->start, s->nr_pages, false);
 		spin_lock_irqsave(&h->lock, *flags);
 	}
 	client = s->client;
 	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
 	h->frees++;
 	client->frees++;
-	__spanheap_use_end(h, s, clear);
+	__spanheap_use_end(h, s, clear, drop);
 	__orphan_done(h, client);
 }

@@ -122,7 +122,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 
 	if (!client)
 		client = h->anon;
-	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->sweep) {
+	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->uncached) {
 		addr = alloc_cached(h, client, nr_pages, obj_size, gfp, caller);
 		if (likely(addr))
 			return addr;
@@ -270,6 +270,7 @@ static bool charge_or_sweep(struct spanheap *h, struct spanheap_client *client, 
 static struct span *carve(struct spanheap *h, struct spanheap_client *client, u32 nr,
 			  u32 align, u32 obj_size, gfp_t gfp, bool grow)
 {
+	u32 guard = !!(client->flags & SPANHEAP_GUARD);
 	struct prep p = PREP_INIT(p);
 	unsigned long flags;
 	struct span *s;
@@ -277,9 +278,12 @@ static struct span *carve(struct spanheap *h, struct spanheap_client *client, u3
 	for (;;) {
 		spin_lock_irqsave(&h->lock, flags);
 		__spanheap_absorb(h, &p);
-		s = __spanheap_carve(h, nr, align, grow, &p);
-		if (!IS_ERR(s))
+		s = __spanheap_carve(h, nr + guard, align, grow, &p);
+		if (!IS_ERR(s)) {
+			if (guard)
+				__spanheap_cut_guard(h, s);
 			__spanheap_use_begin(h, s, client, obj_size);
+		}
 		spin_unlock_irqrestore(&h->lock, flags);
 		if (s != ERR_PTR(-EAGAIN))
 			break;
@@ -301,6 +305,10 @@ static bool wait_for_release(struct spanheap *h)
 {
 	if (!READ_ONCE(h->nr_releasing))
 		return false;
+	if (!llist_empty(&h->dropping)) {
+		spanheap_drop(h);
+		return true;
+	}
 	mutex_lock(&h->release_lock);
 	mutex_unlock(&h->release_lock);
 	return true;
@@ -355,21 +363,32 @@ static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client
 	return ERR_PTR(-ENOMEM);
 }
 
+/* Guard pages that still have memory lose it, now or as soon as a worker runs */
+static void arm_guards(struct spanheap *h, gfp_t gfp)
+{
+	if (gfpflags_allow_blocking(gfp))
+		spanheap_drop(h);
+	else
+		schedule_work(&h->drop_work);
+}
+
 /* s, OWNED, backed and counted, becomes its client's */
 static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned long caller)
 {
+	struct spanheap_client *client = s->client;
 	unsigned long flags;
 	bool ok;
 
 	spanheap_map_cover(h, s);
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
-	if (likely(!s->client->sweep)) {
+	if (likely(!client->uncached)) {
 		s->ahead = s;
-		return spanheap_publish(h, s, s->client, obj_size, caller, 0);
+		return spanheap_publish(h, s, client, obj_size, caller, 0);
 	}
+	s->shared = client->flags & SPANHEAP_SHARED_PAGES;
 	spin_lock_irqsave(&h->lock, flags);
-	ok = spanheap_publish(h, s, s->client, obj_size, caller, SPAN_SLOW);
-	if (ok)
+	ok = spanheap_publish(h, s, client, obj_size, caller, SPAN_SLOW);
+	if (ok && client->sweep)
 		__spanheap_busy_add(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return ok;
@@ -423,6 +442,8 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	s = alloc_backed_span(h, client, nr_pages, align, obj_size, gfp);
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
+	if (!llist_empty(&h->dropping))
+		arm_guards(h, gfp);
 	addr = span_addr(h, s);
 	if (!hand_out(h, s, obj_size, caller))
 		return NULL;

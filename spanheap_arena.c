@@ -67,6 +67,14 @@ static void arena_flush(struct spanheap *h, u32 start, u32 end)
 	compat_flush_tlb_range(page_addr(h, start), page_addr(h, end));
 }
 
+static bool arena_referenced(struct spanheap *h, u32 start, u32 nr)
+{
+	for (; nr; start++, nr--)
+		if (page_count(vmalloc_to_page(page_addr(h, start))) > 1)
+			return true;
+	return false;
+}
+
 static int arena_reserve(struct spanheap *h, unsigned long nr_pages)
 {
 	int err = compat_arena_supported();
@@ -91,6 +99,7 @@ const struct arena_ops spanheap_arena_ops = {
 	.back = arena_back,
 	.unback = arena_unback,
 	.flush = arena_flush,
+	.referenced = arena_referenced,
 };
 
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)

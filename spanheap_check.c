@@ -94,6 +94,10 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 			return "in-use or cached span with unbacked pages";
 		return state == SPAN_INUSE && is_swept(s) ?
 		       __check_busy(h, s) : NULL;
+	case SPAN_GUARD:
+		if (s->nr_pages != 1 || backed)
+			return "guard with memory";
+		return prev && prev->guarded ? NULL : "guard without a span";
 	case SPAN_FREE:
 		break;
 	default:
@@ -145,6 +149,9 @@ static void __check_count(struct check_sums *c, const struct span *s)
 	case SPAN_CACHED:
 		c->cached += s->nr_pages;
 		break;
+	case SPAN_GUARD:
+		c->released++;
+		return;
 	default:
 		c->busy++;
 		return;

@@ -11,6 +11,7 @@
 
 #include "spanheap_internal.h"
 
+#define CLIENT_FLAGS	(SPANHEAP_SKIP_INIT | SPANHEAP_SHARED_PAGES | SPANHEAP_GUARD)
 #define LEAKS_SHOWN	10
 #define WALK_BATCH	64	/* spans looked at per hold of the heap lock */
 
@@ -46,7 +47,7 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	struct spanheap_client *c;
 	int err = -ENOMEM;
 
-	if (!attr || check_name(attr->name) || attr->flags & ~SPANHEAP_SKIP_INIT)
+	if (!attr || check_name(attr->name) || attr->flags & ~CLIENT_FLAGS)
 		return ERR_PTR(-EINVAL);
 	c = kzalloc(sizeof(*c), GFP_KERNEL);
 	if (!c)
@@ -64,6 +65,8 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	init_completion(&c->released);
 	if (spanheap_account_init(c) || spanheap_sweep_init(c))
 		goto out;
+
+	c->uncached = c->sweep || c->flags & (SPANHEAP_SHARED_PAGES | SPANHEAP_GUARD);
 
 	mutex_lock(&h->clients_lock);
 	if (c->flags & SPANHEAP_SKIP_INIT)

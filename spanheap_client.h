@@ -32,6 +32,7 @@ struct spanheap_client {
 	const struct spanheap_client_ops *ops;
 	void *priv;
 	struct client_sweep *sweep;	/* constant; NULL: not swept */
+	bool uncached;			/* constant; swept, guarded or shared: no cache serves it */
 	struct list_head list;		/* clients_lock */
 	struct kobject kobj;
 	struct completion released;	/* the last reference to kobj is gone */

@@ -19,6 +19,7 @@ bool spanheap_gfp_ok(gfp_t gfp)
 static const char * const state_names[] = {
 	[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_OWNED] = "owned by a task",
 	[SPAN_INUSE] = "in use", [SPAN_RELEASING] = "being released",
+	[SPAN_GUARD] = "a guard page",
 };
 
 /*

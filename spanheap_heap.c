@@ -84,6 +84,11 @@ static void free_inner_client(struct spanheap_client *c)
 	kfree(c);
 }
 
+static void drop_work(struct work_struct *work)
+{
+	spanheap_drop(container_of(work, struct spanheap, drop_work));
+}
+
 struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 				      unsigned long nr_pages,
 				      unsigned long (*clock)(void))
@@ -108,6 +113,8 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	init_waitqueue_head(&h->callback_wait);
 	init_waitqueue_head(&h->scav_wait);
 	mutex_init(&h->release_lock);
+	init_llist_head(&h->dropping);
+	INIT_WORK(&h->drop_work, drop_work);
 	mutex_init(&h->drain_lock);
 	spin_lock_init(&h->lock);
 	for (i = 0; i < SMALL_PAGES; i++)
@@ -148,6 +155,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 
 	if (h->ops) {
 		spanheap_cache_exit(h);
+		flush_work(&h->drop_work);
 		if (WARN_ON(h->unlisted_pages))
 			return;
 		spanheap_scavenge(h, 0, U64_MAX);

@@ -44,6 +44,7 @@
 #include <linux/spinlock.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include "spanheap_cache.h"
@@ -57,7 +58,7 @@
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define SPECIAL_LOCKS	64u
 
-#define CARVE_RECORDS	3u			/* lead and tail of a split, a growth */
+#define CARVE_RECORDS	4u			/* lead, tail and guard of a split, a growth */
 
 #define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
 			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
@@ -87,6 +88,8 @@ struct arena_ops {
 	u32 (*unback)(struct spanheap *h, u32 start, u32 nr, struct page **pages);
 	/* After this no CPU can reach an unbacked page of [start, end). */
 	void (*flush)(struct spanheap *h, u32 start, u32 end);
+	/* Does anybody else refer to a page of [start, start + nr), all of them backed? */
+	bool (*referenced)(struct spanheap *h, u32 start, u32 nr);
 };
 
 struct spanheap {
@@ -123,6 +126,8 @@ struct spanheap {
 	wait_queue_head_t scav_wait;	/* something to do for the scavenger's thread */
 
 	struct mutex release_lock;	/* release_pages */
+	struct llist_head dropping;	/* spans whose pages go before they are free */
+	struct work_struct drop_work;	/* runs spanheap_drop() */
 
 	struct mutex drain_lock;	/* one emptying of the caches at a time */
 
@@ -289,9 +294,12 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,
 			enum span_state state);
 void __spanheap_put(struct spanheap *h, struct span *s);
+void __spanheap_defer(struct spanheap *h, struct span *s);
 int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p);
 struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 			      struct prep *p);
+void __spanheap_cut_guard(struct spanheap *h, struct span *s);
+struct span *__spanheap_cut_tail(struct spanheap *h, struct span *s, u32 nr);
 struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
 				     struct prep *p);
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
@@ -321,7 +329,8 @@ void spanheap_sweep_exit(struct spanheap_client *c);
 void __spanheap_use_begin(struct spanheap *h, struct span *s,
 			  struct spanheap_client *client, u32 obj_size);
 void spanheap_use_undo(struct spanheap *h, struct span *s);
-void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared);
+bool spanheap_must_drop(struct spanheap *h, const struct span *s);
+void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop);
 void __spanheap_free_claimed(struct spanheap *h, struct span *s,
 			     unsigned long *flags);
 
@@ -361,6 +370,7 @@ void spanheap_cache_exit(struct spanheap *h);
 void spanheap_cache_drain(struct spanheap *h);
 u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want);
 u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max);
+void spanheap_drop(struct spanheap *h);
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
 
 /* spanheap_sweep.c */
@@ -400,6 +410,12 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 void spanheap_heap_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
 bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
+
+/* spanheap_share.c */
+bool spanheap_mark_shared(struct spanheap *h, const void *addr);
+struct page *spanheap_heap_to_page(struct spanheap *h, const void *addr);
+int spanheap_heap_mmap(struct spanheap *h, struct vm_area_struct *vma, const void *addr,
+		       unsigned long pgoff);
 
 /* spanheap_resize.c */
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,

@@ -296,6 +296,47 @@ struct spanheap_client *spanheap_owner(const void *addr)
 }
 EXPORT_SYMBOL_GPL(spanheap_owner);
 
+/* ---- pages of a span in other hands ---- */
+
+/**
+ * spanheap_to_page() - the page behind an address in a span
+ * @addr: an address in an in-use span that the caller holds
+ *
+ * As vmalloc_to_page(), and the span's pages count as shared from now on: whoever takes a
+ * reference keeps the page, also beyond the free of the span, and no other owner gets it
+ * before the last reference is gone.
+ *
+ * Context: Any. Takes no lock.
+ * Return: the page, or NULL: @addr is in no in-use span.
+ */
+struct page *spanheap_to_page(const void *addr)
+{
+	return spanheap_heap ? spanheap_heap_to_page(spanheap_heap, addr) : NULL;
+}
+EXPORT_SYMBOL_GPL(spanheap_to_page);
+
+/**
+ * spanheap_mmap() - map a span into user space
+ * @vma: where to; the whole of it is mapped
+ * @addr: start of an in-use span that the caller holds
+ * @pgoff: first page of the span to map
+ *
+ * The counterpart of remap_vmalloc_range(), for any span. The pages count as shared, as
+ * with spanheap_to_page(): after a free of the span the mapping still has them, and
+ * nobody else.
+ *
+ * Context: Process context, with the mmap lock held for writing, as in a file's mmap
+ * handler. May sleep.
+ * Return: 0; -EINVAL: no in-use span starts at @addr, or @vma is longer than the span
+ * is from @pgoff on; -ENOMEM: no memory for page tables. The caller of a failed mmap
+ * handler unmaps what was mapped by then.
+ */
+int spanheap_mmap(struct vm_area_struct *vma, const void *addr, unsigned long pgoff)
+{
+	return spanheap_heap ? spanheap_heap_mmap(spanheap_heap, vma, addr, pgoff) : -EINVAL;
+}
+EXPORT_SYMBOL_GPL(spanheap_mmap);
+
 /* ---- finalizers ---- */
 
 /**

@@ -230,6 +230,57 @@ u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want)
 	return n;
 }
 
+/* Unback s, which is RELEASING, flush and free, so many pages at a time as fit */
+static u32 drop_pages(struct spanheap *h, struct span *s)
+{
+	u32 i, to, end = span_end(s), got, n = 0;
+
+	for (i = s->start; i < end; i = to) {
+		i = spanheap_next_backed(h, i, end, true);
+		to = min(spanheap_next_backed(h, i, end, false), i + BATCH_PAGES);
+		if (i == end)
+			break;
+		got = h->ops->unback(h, i, to - i, h->release_pages);
+		spanheap_mark_backed(h, i, got, false);
+		h->ops->flush(h, i, to);
+		release_pages(h->release_pages, got);	/* other references keep a page */
+		n += got;
+		cond_resched();
+	}
+	return n;
+}
+
+/*
+ * Complete what __spanheap_defer() began: the pages of these spans go to the system,
+ * whoever else refers to them, and the spans become free, or guards. Process context;
+ * allocates nothing.
+ */
+void spanheap_drop(struct spanheap *h)
+{
+	struct llist_node *first;
+	struct span *s;
+	u32 n;
+
+	mutex_lock(&h->release_lock);
+	first = llist_del_all(&h->dropping);
+	while (first) {
+		s = llist_entry(first, struct span, cached);
+		first = first->next;
+		n = drop_pages(h, s);
+		spin_lock_irq(&h->lock);
+		h->tlb_flushes += DIV_ROUND_UP(n, BATCH_PAGES);
+		h->released_pages += n;
+		h->scavenged_pages += n;
+		s->nr_released += n;
+		if (!s->guard)
+			__spanheap_put(h, s);
+		else if (span_move(h, s, SPAN_RELEASING, SPAN_GUARD))
+			h->nr_releasing--;
+		spin_unlock_irq(&h->lock);
+	}
+	mutex_unlock(&h->release_lock);
+}
+
 /*
  * What is freed after the call began is not for it, or it might never end. The lock
  * is held for a batch only, for reclaim waits for it.
@@ -259,6 +310,7 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	u64 n;
 
 	spanheap_cache_drain(h);
+	spanheap_drop(h);
 	n = spanheap_release_idle(h, age, max_pages);
 	spanheap_trim_records(h);
 

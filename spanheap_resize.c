@@ -26,30 +26,11 @@ static struct span *__claim_at(struct spanheap *h, const void *addr, u64 *old)
 	return s;
 }
 
-/* s is nr pages long from now on, and so holds more or fewer objects */
-static void __set_pages(struct spanheap *h, struct span *s, u32 nr)
+/* s is going to be nr pages long, and so to hold more or fewer objects */
+static void __count_objects(struct spanheap *h, const struct span *s, u32 nr)
 {
 	h->extra_objects += extra_objects(nr, s->obj_size) -
 			    extra_objects(s->nr_pages, s->obj_size);
-	WRITE_ONCE(s->nr_pages, nr);
-}
-
-/* The tail of an OWNED span, cut off and OWNED itself. Needs a spare record. */
-static struct span *__cut_tail(struct spanheap *h, struct span *s, u32 nr)
-{
-	struct span *t = __spanheap_new_record(h);
-
-	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
-	t->start = s->start + nr;
-	t->nr_pages = s->nr_pages - nr;
-	t->client = s->client;
-	t->caller = s->caller;
-	t->obj_size = 0;
-	span_move(h, t, SPAN_DEAD, SPAN_OWNED);
-	__set_pages(h, s, nr);
-	__spanheap_map_set(h, s);
-	__spanheap_map_set(h, t);
-	return t;
 }
 
 /* Carve nr pages behind s, which the caller OWNs, and back them; ERR_PTR if that fails */
@@ -94,7 +75,8 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 	spin_lock_irqsave(&h->lock, flags);
 	__spanheap_map_clear(h, n);
 	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
-	__set_pages(h, s, nr);
+	__count_objects(h, s, nr);
+	WRITE_ONCE(s->nr_pages, nr);
 	__spanheap_map_set(h, s);
 	spanheap_map_cover(h, s);
 	__spanheap_drop_record(h, n);
@@ -105,24 +87,27 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 {
 	struct prep p = PREP_INIT(p);
-	bool clear = want_init_on_free();
+	bool clear = want_init_on_free(), drop;
 	struct span *t = NULL;
 	unsigned long flags;
 
 	do {
 		spin_lock_irqsave(&h->lock, flags);
 		__spanheap_absorb(h, &p);
-		if (h->nr_spare > SPARE_RESERVE)
-			t = __cut_tail(h, s, nr);
+		if (h->nr_spare > SPARE_RESERVE) {
+			__count_objects(h, s, nr);
+			t = __spanheap_cut_tail(h, s, nr);
+		}
 		spin_unlock_irqrestore(&h->lock, flags);
 	} while (!t && spanheap_prep_more(&p, gfp));
 	spanheap_prep_done(h, &p);
 	if (!t)
 		return false;
-	if (clear)
+	drop = spanheap_must_drop(h, t);
+	if (clear && !drop)
 		spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
 	spin_lock_irqsave(&h->lock, flags);
-	__spanheap_use_end(h, t, clear);
+	__spanheap_use_end(h, t, clear, drop);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return true;
 }
@@ -157,6 +142,8 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	}
 	if ((u64)nr_pages << PAGE_SHIFT < s->obj_size)
 		done = false;
+	else if (s->guarded && nr_pages != s->nr_pages)
+		done = false;	/* the guard would not be behind the span */
 	else if (nr_pages > s->nr_pages)
 		done = grow_span(h, s, nr_pages, gfp);
 	else if (nr_pages < s->nr_pages && word & SPAN_SLOW &&

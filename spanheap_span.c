@@ -253,7 +253,7 @@ static void __merge(struct spanheap *h, struct span *s, struct span *n)
 static bool may_put(enum span_state state)
 {
 	return state == SPAN_OWNED || state == SPAN_CACHED || state == SPAN_RELEASING ||
-	       state == SPAN_DEAD;
+	       state == SPAN_GUARD || state == SPAN_DEAD;
 }
 
 /*
@@ -274,7 +274,7 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	}
 	if (old == SPAN_RELEASING) {
 		h->nr_releasing--;
-	} else if (old != SPAN_DEAD) {	/* DEAD: a new record, of pages grown into */
+	} else if (old == SPAN_OWNED || old == SPAN_CACHED) {
 		h->unlisted_pages -= s->nr_pages;
 		h->released_pages += s->nr_released;
 		h->uncached_pages += old == SPAN_CACHED ? s->nr_pages : 0;
@@ -283,6 +283,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	smp_wmb();	/* the word before the fields: pairs with spanheap_heap_lookup() */
 	s->client = NULL;
 	s->obj_size = 0;
+	s->shared = false;
+	s->guarded = false;
 	__spanheap_map_clear(h, s);
 	INIT_LIST_HEAD(&s->lru);
 	if (has_backed(s)) {
@@ -304,6 +306,22 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	}
 	__spanheap_map_set(h, s);
 	__list_insert(h, s);
+}
+
+/*
+ * s, OWNED, is idle from now on, but its pages go to the system before it becomes free
+ * (or a guard): spanheap_drop() completes that.
+ */
+void __spanheap_defer(struct spanheap *h, struct span *s)
+{
+	lockdep_assert_held(&h->lock);
+	if (!span_move(h, s, SPAN_OWNED, SPAN_RELEASING))
+		return;
+	h->unlisted_pages -= s->nr_pages;
+	h->released_pages += s->nr_released;
+	h->nr_releasing++;
+	h->seq++;
+	llist_add(&s->cached, &h->dropping);
 }
 
 /* ---- growth ---- */
@@ -396,6 +414,52 @@ struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 		__spanheap_split(h, s, nr);
 	__spanheap_isolate(h, s, SPAN_OWNED);
 	return s;
+}
+
+/* Cut an OWNED span after nr pages; the tail is OWNED, too. Needs a spare record. */
+struct span *__spanheap_cut_tail(struct spanheap *h, struct span *s, u32 nr)
+{
+	struct span *t = __spanheap_new_record(h);
+	u32 released = released_before(h, s, nr);
+
+	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
+	t->start = s->start + nr;
+	t->nr_pages = s->nr_pages - nr;
+	t->nr_released = s->nr_released - released;
+	t->needzero = s->needzero;
+	t->writer = s->writer;
+	t->client = s->client;
+	t->caller = s->caller;
+	t->obj_size = 0;
+	t->shared = s->shared;
+	t->guarded = false;
+	t->guard = false;
+	span_move(h, t, SPAN_DEAD, SPAN_OWNED);
+	s->nr_released = released;
+	WRITE_ONCE(s->nr_pages, nr);
+	__spanheap_map_set(h, s);
+	__spanheap_map_set(h, t);
+	return t;
+}
+
+/*
+ * The last page of an OWNED span becomes its guard: a page without memory that is no
+ * part of the span. A page that has memory loses it first.
+ */
+void __spanheap_cut_guard(struct spanheap *h, struct span *s)
+{
+	struct span *guard = __spanheap_cut_tail(h, s, s->nr_pages - 1);
+
+	lockdep_assert_held(&h->lock);
+	s->guarded = true;
+	guard->guard = true;
+	guard->client = NULL;
+	if (has_backed(guard)) {
+		__spanheap_defer(h, guard);
+	} else if (span_move(h, guard, SPAN_OWNED, SPAN_GUARD)) {
+		h->unlisted_pages--;
+		h->released_pages++;
+	}
 }
 
 /*

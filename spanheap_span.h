@@ -39,6 +39,7 @@ enum span_state {
 	SPAN_INUSE,		/* a client has it */
 	SPAN_RELEASING,		/* a releaser takes its pages away */
 	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
+	SPAN_GUARD,		/* the page without memory behind an in-use span */
 };
 
 /*
@@ -77,6 +78,9 @@ struct span {
 	u32 nr_released;		/* FREE, OWNED: pages without memory */
 	bool needzero;			/* backed pages may hold old data */
 	u8 sweep;			/* of a swept client: enum span_sweep */
+	bool shared;			/* INUSE: others may refer to its pages */
+	bool guarded;			/* INUSE: a guard page is behind it */
+	bool guard;			/* RELEASING: becomes GUARD, not FREE */
 	u32 writer;			/* the only client that wrote to the pages since they
 					 * came from the system (spanheap_client.writer), or 0
 					 */
@@ -88,7 +92,9 @@ struct span {
 	union {
 		struct list_head list;	/* FREE, small; spare record; busy list */
 		struct rb_node node;	/* FREE, large */
-		struct llist_node cached;	/* CACHED, on a shelf or on its way out */
+		struct llist_node cached;	/* CACHED, on a shelf or on its way out;
+						 * RELEASING, in spanheap.dropping
+						 */
 		struct span *ahead;	/* INUSE: a span likely to be freed next, to prefetch */
 	};
 	struct list_head lru;		/* FREE with backed pages, oldest first */

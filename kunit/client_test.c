@@ -12,7 +12,7 @@ static void bad_registrations_are_refused(struct kunit *test)
 	const struct { const char *name; unsigned int flags; int err; } bad[] = {
 		{ NULL, 0, -EINVAL }, { "", 0, -EINVAL }, { "a/b", 0, -EINVAL },
 		{ "/", 0, -EINVAL }, { ".", 0, -EINVAL }, { "..", 0, -EINVAL },
-		{ long_name, 0, -EINVAL }, { "flags", 2, -EINVAL },
+		{ long_name, 0, -EINVAL }, { "flags", SPANHEAP_GUARD << 1, -EINVAL },
 		{ "flags", SPANHEAP_SKIP_INIT | 1u << 31, -EINVAL }, { "twice", 0, -EEXIST },
 	};
 	struct spanheap *h = test->priv;

@@ -104,6 +104,22 @@ static void fake_flush(struct spanheap *h, u32 start, u32 end)
 	fake.flushes++;
 }
 
+static bool fake_referenced(struct spanheap *h, u32 start, u32 nr)
+{
+	struct page **page = (struct page **)h->backend + start;
+
+	fake.asked_referenced++;
+	for (; nr; page++, nr--)
+		if (page_count(*page) > 1)
+			return true;
+	return false;
+}
+
+struct page *fake_page(struct spanheap *h, const void *addr)
+{
+	return ((struct page **)h->backend)[page_of(h, addr)];
+}
+
 const struct arena_ops fake_ops = {
 	.name = "fake arena",
 	.reserve = fake_reserve,
@@ -111,6 +127,7 @@ const struct arena_ops fake_ops = {
 	.back = fake_back,
 	.unback = fake_unback,
 	.flush = fake_flush,
+	.referenced = fake_referenced,
 };
 
 struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,

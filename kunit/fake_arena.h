@@ -20,6 +20,7 @@ struct fake_arena {
 	bool refuse_reserve;
 	u32 flushes;
 	s64 nr_backed;		/* pages with memory, of all fake arenas */
+	u32 asked_referenced;	/* times that a free looked for references */
 	u32 faults;		/* pages backed twice, or unbacked when they were not */
 	/* Called once, in the middle of a backing or unbacking */
 	void (*in_back)(struct spanheap *h);
@@ -31,6 +32,7 @@ extern const struct arena_ops fake_ops;
 
 unsigned long fake_clock(void);
 bool fake_is_backed(struct spanheap *h, u32 idx);
+struct page *fake_page(struct spanheap *h, const void *addr);
 
 /* A heap of its own: create, and destroy with whatever is still in use */
 struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,

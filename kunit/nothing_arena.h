@@ -47,6 +47,11 @@ static void nothing_flush(struct spanheap *h, u32 start, u32 end)
 {
 }
 
+static bool nothing_referenced(struct spanheap *h, u32 start, u32 nr)
+{
+	return false;
+}
+
 static const struct arena_ops nothing_ops = {
 	.name = "nothing",
 	.reserve = nothing_reserve,
@@ -54,6 +59,7 @@ static const struct arena_ops nothing_ops = {
 	.back = nothing_back,
 	.unback = nothing_unback,
 	.flush = nothing_flush,
+	.referenced = nothing_referenced,
 };
 
 /* When the last heap with this arena is gone */

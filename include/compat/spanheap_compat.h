@@ -24,6 +24,18 @@
 	alloc_pages_bulk_array(gfp, nr, pages)
 #endif
 
+/* Flags of a mapping are set by a function since 6.3 */
+static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+#if defined(SPANHEAP_NEW_VMFLAGS) == defined(SPANHEAP_OLD_VMFLAGS)
+#error "include/compat/probe.mk cannot tell how this kernel sets the flags of a mapping"
+#elif defined(SPANHEAP_NEW_VMFLAGS)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
 #ifdef MODULE
 #include "arena_module.h"
 #else

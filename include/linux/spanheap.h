@@ -11,7 +11,9 @@
 #include <linux/types.h>
 
 struct device;
+struct page;
 struct spanheap_client;
+struct vm_area_struct;
 
 /**
  * enum spanheap_verdict - what a sweep callback decides about a span
@@ -76,6 +78,27 @@ struct spanheap_client_ops {
 #define SPANHEAP_SKIP_INIT	0x1u
 
 /**
+ * SPANHEAP_SHARED_PAGES - client flag: others may refer to the client's pages
+ *
+ * For a client whose pages are mapped into user space, pinned for DMA or handed to
+ * another subsystem by means that the heap does not see. A free of its spans looks for
+ * such references and drops the pages, as vfree() does: they live as long as their last
+ * reference, and nobody else gets them before. spanheap_to_page() and spanheap_mmap() do
+ * the same for single spans, without this flag. The client's spans pass the caches by.
+ */
+#define SPANHEAP_SHARED_PAGES	0x2u
+
+/**
+ * SPANHEAP_GUARD - client flag: an unmapped page behind each span
+ *
+ * Without it the byte behind a span is its neighbour's. With it, an access behind the
+ * end of a span faults, as it does with vmalloc(). Each span takes a page of addresses
+ * more, passes the caches by and cannot be resized. A guard page that had memory loses
+ * it before the allocation returns; with a gfp that may not block, soon after.
+ */
+#define SPANHEAP_GUARD		0x4u
+
+/**
  * SPANHEAP_NAME_MAX - longest client name in bytes, without the NUL
  */
 #define SPANHEAP_NAME_MAX	63
@@ -86,7 +109,7 @@ struct spanheap_client_ops {
  *	empty, at most SPANHEAP_NAME_MAX bytes, no slash, not "." or ".."
  * @limit_bytes: most bytes it may have in use at once, 0 for no limit; rounded
  *	down to pages, but not below one page
- * @flags: 0 or SPANHEAP_SKIP_INIT
+ * @flags: 0, or SPANHEAP_SKIP_INIT, SPANHEAP_SHARED_PAGES and SPANHEAP_GUARD as wanted
  * @ops: callbacks, or NULL
  * @priv: passed to the callbacks
  *
@@ -182,6 +205,9 @@ size_t spanheap_nr_pages(const void *addr);
 void *spanheap_base(const void *addr);
 void *spanheap_object(const void *addr);
 struct spanheap_client *spanheap_owner(const void *addr);
+
+struct page *spanheap_to_page(const void *addr);
+int spanheap_mmap(struct vm_area_struct *vma, const void *addr, unsigned long pgoff);
 
 int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp);
 int spanheap_remove_finalizer(void *obj);

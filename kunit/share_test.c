@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Spans whose pages others refer to, and spans with a guard page behind them.
+ */
+#include <linux/jump_label.h>
+#include <linux/mm.h>
+
+#include "fake_arena.h"
+
+static struct spanheap_client *flagged(struct kunit *test, struct spanheap *h,
+				       unsigned int flags)
+{
+	const struct spanheap_client_attr attr = { .name = "flagged", .flags = flags };
+	struct spanheap_client *c = spanheap_heap_register(h, &attr);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	return c;
+}
+
+static void *alloc_for(struct spanheap *h, struct spanheap_client *c, size_t nr)
+{
+	return alloc_as(h, c, nr, 0, 0, GFP_KERNEL);
+}
+
+/* The free drops such pages, as vfree() does; they live as long as their last reference */
+static void referenced_page_goes_to_no_new_owner(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct page *page;
+	void *p, *q;
+
+	p = alloc(h, 5);
+	KUNIT_ASSERT_TRUE(test, spanheap_mark_shared(h, p + PAGE_SIZE));
+	page = fake_page(h, p + 3 * PAGE_SIZE);
+	get_page(page);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->spans, 0);
+	q = alloc(h, 5);	/* at once: not these pages */
+	KUNIT_EXPECT_PTR_NE(test, q, p);
+	spanheap_drop(h);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, p)));
+	KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, 5 * PAGE_SIZE);
+	put_page(page);
+	release(h, q);
+	check(test, h);
+}
+
+/* Cut off by a resize, too */
+static void referenced_page_of_a_tail_is_dropped(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, 8);
+	struct page *page;
+
+	spanheap_mark_shared(h, p);
+	page = fake_page(h, p + 6 * PAGE_SIZE);
+	get_page(page);
+	KUNIT_EXPECT_TRUE(test, resize(h, p, 4));
+	spanheap_drop(h);
+	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, p) + 4));
+	KUNIT_EXPECT_TRUE(test, fake_is_backed(h, page_of(h, p) + 3));
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	put_page(page);
+	release(h, p);
+	check(test, h);
+}
+
+/* A free that is not marked does not even look */
+static void unmarked_free_pays_nothing(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, 5), *q = alloc(h, 300);
+
+	release(h, p);
+	release(h, q);
+	KUNIT_EXPECT_EQ(test, fake.asked_referenced, 0u);
+	/* A record that was marked is not marked in its next use */
+	p = alloc(h, 5);
+	spanheap_mark_shared(h, p);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, fake.asked_referenced, 1u);
+	p = alloc(h, 5);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, fake.asked_referenced, 1u);
+	KUNIT_EXPECT_FALSE(test, spanheap_mark_shared(h, p));
+	check(test, h);
+}
+
+/* Nobody refers to it any more: its pages stay in the heap */
+static void shared_span_without_references_keeps_its_pages(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = flagged(test, h, SPANHEAP_SHARED_PAGES);
+	void *p = alloc_for(h, c, 5);
+
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, fake.asked_referenced, 1u);
+	KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, 0);
+	KUNIT_EXPECT_TRUE(test, fake_is_backed(h, page_of(h, p)));
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
+/* What others may still read or write is not cleared by init_on_free */
+static void init_on_free_leaves_referenced_pages_alone(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	bool was_on = want_init_on_free();
+	struct page *page;
+	u8 *p = alloc(h, 3);
+
+	memset(p, 7, 3 * PAGE_SIZE);
+	spanheap_mark_shared(h, p);
+	page = fake_page(h, p);
+	get_page(page);
+	if (!was_on)
+		static_branch_enable(&init_on_free);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, p[0], 7);
+	if (!was_on)
+		static_branch_disable(&init_on_free);
+	spanheap_drop(h);
+	put_page(page);
+	check(test, h);
+}
+
+/* A full arena waits for what is being dropped instead of failing */
+static void allocation_waits_for_dropped_pages(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, ARENA);
+	struct page *page;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	spanheap_mark_shared(h, p);
+	page = fake_page(h, p);
+	get_page(page);
+	release(h, p);
+	p = alloc(h, ARENA);
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	release(h, p);
+	put_page(page);
+	check(test, h);
+}
+
+/* The page behind the span has no memory, is nobody's, and is not paid for */
+static void guard_is_behind_the_span_and_goes_with_it(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = flagged(test, h, SPANHEAP_GUARD);
+	struct span_view v;
+	u32 nr, at;
+	void *p;
+
+	for (nr = 1; nr <= 300; nr += 299) {
+		p = alloc_for(h, c, nr);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		at = page_of(h, p) + nr;
+		KUNIT_EXPECT_EQ(test, peek_state(h, at), SPAN_GUARD);
+		KUNIT_EXPECT_FALSE(test, fake_is_backed(h, at));
+		KUNIT_EXPECT_TRUE(test, fake_is_backed(h, at - 1));
+		KUNIT_EXPECT_FALSE(test, spanheap_heap_lookup(h, page_addr(h, at), &v));
+		KUNIT_EXPECT_EQ(test, counts(c).pages, nr);
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, nr * PAGE_SIZE);
+		check(test, h);
+		KUNIT_EXPECT_FALSE(test, resize(h, p, nr + 1));
+		KUNIT_EXPECT_TRUE(test, resize(h, p, nr));
+		release(h, page_addr(h, at));	/* a bad free */
+		KUNIT_EXPECT_EQ(test, peek_state(h, at), SPAN_GUARD);
+		check(test, h);
+		release(h, p);
+		KUNIT_EXPECT_NE(test, peek_state(h, at), SPAN_GUARD);
+		check(test, h);
+	}
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 2);
+	spanheap_heap_unregister(c);
+}
+
+/* A page with memory that becomes a guard loses it, at once or where the caller cannot wait, soon */
+static void guard_with_memory_loses_it(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = flagged(test, h, SPANHEAP_GUARD);
+	void *p;
+
+	release(h, alloc(h, 600));	/* memory everywhere, in no cache */
+	p = alloc_for(h, c, 4);
+	KUNIT_EXPECT_EQ(test, peek_state(h, page_of(h, p) + 4), SPAN_GUARD);
+	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, p) + 4));
+	check(test, h);
+	release(h, p);
+	release(h, alloc(h, 600));
+	p = alloc_as(h, c, 4, 0, 0, GFP_ATOMIC);
+	flush_work(&h->drop_work);
+	KUNIT_EXPECT_EQ(test, peek_state(h, page_of(h, p) + 4), SPAN_GUARD);
+	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, p) + 4));
+	check(test, h);
+	release(h, p);
+	check(test, h);
+	spanheap_heap_unregister(c);
+}
+
+/* The span is freed before its guard has lost its memory: the page becomes a free one */
+static void guard_that_is_late_becomes_free(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = flagged(test, h, SPANHEAP_GUARD);
+	void *p;
+
+	release(h, alloc(h, 600));
+	mutex_lock(&h->release_lock);	/* nothing is dropped meanwhile */
+	p = alloc_as(h, c, 4, 0, 0, GFP_ATOMIC);
+	release(h, p);
+	mutex_unlock(&h->release_lock);
+	flush_work(&h->drop_work);
+	KUNIT_EXPECT_EQ(test, h->nr_releasing, 0u);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+	check(test, h);
+	spanheap_heap_unregister(c);
+}
+
+/* No memory for the span: the guard goes back with it */
+static void failed_allocation_leaves_no_guard(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = flagged(test, h, SPANHEAP_GUARD);
+
+	fake.pages_left = 3;
+	KUNIT_EXPECT_NULL(test, alloc_for(h, c, 4));
+	fake.pages_left = S64_MAX;
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+	KUNIT_EXPECT_EQ(test, counts(c).pages, 0);
+	check(test, h);
+	spanheap_heap_unregister(c);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(referenced_page_goes_to_no_new_owner),
+	KUNIT_CASE(referenced_page_of_a_tail_is_dropped),
+	KUNIT_CASE(unmarked_free_pays_nothing),
+	KUNIT_CASE(shared_span_without_references_keeps_its_pages),
+	KUNIT_CASE(init_on_free_leaves_referenced_pages_alone),
+	KUNIT_CASE(allocation_waits_for_dropped_pages),
+	KUNIT_CASE(guard_is_behind_the_span_and_goes_with_it),
+	KUNIT_CASE(guard_with_memory_loses_it),
+	KUNIT_CASE(guard_that_is_late_becomes_free),
+	KUNIT_CASE(failed_allocation_leaves_no_guard),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name = "spanheap_share",
+	.init = test_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = cases,
+};
+
+static struct kunit_suite cached_suite = {
+	.name = "spanheap_share_tuned",
+	.init = test_cached_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = cases,
+};
+
+kunit_test_suites(&suite, &cached_suite);
