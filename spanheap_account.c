@@ -367,7 +367,8 @@ void spanheap_use_undo(struct spanheap *h, struct span *s)
  */
 bool spanheap_must_drop(struct spanheap *h, const struct span *s)
 {
-	return s->shared && h->ops->referenced(h, s->start, s->nr_pages);
+	return s->shared && spanheap_arena_ok(h) &&
+	       h->ops->referenced(h, s->start, s->nr_pages);
 }
 
 /*

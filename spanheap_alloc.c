@@ -278,7 +278,8 @@ static struct span *carve(struct spanheap *h, struct spanheap_client *client, u3
 	for (;;) {
 		spin_lock_irqsave(&h->lock, flags);
 		__spanheap_absorb(h, &p);
-		s = __spanheap_carve(h, nr + guard, align, grow, &p);
+		s = atomic_read(&h->lost) ? ERR_PTR(-EFAULT) :
+					    __spanheap_carve(h, nr + guard, align, grow, &p);
 		if (!IS_ERR(s)) {
 			if (guard)
 				__spanheap_cut_guard(h, s);
@@ -505,8 +506,11 @@ bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 	bool zero = wants_zero(s, s->client, gfp), grows = s->nr_released;
 	u32 cleared = 0;
 
-	if (grows)
+	if (grows) {
+		if (!spanheap_arena_ok(h))
+			return false;
 		spanheap_release_to_grow(h, gfp);
+	}
 	if ((grows || (zero && s->needzero)) &&
 	    !back_span(h, s, zero, gfp, &cleared))
 		return false;

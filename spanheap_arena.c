@@ -14,6 +14,7 @@
 #define pr_fmt(fmt) "spanheap: " fmt
 
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <compat/spanheap_compat.h>
@@ -37,34 +38,79 @@ static u32 get_pages(struct page **pages, u32 nr, gfp_t gfp)
 	return got;
 }
 
-static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+/*
+ * A page of the arena carries the address at which it is mapped, in page_private(). So an
+ * entry that does not map what was put there is seen before it is cleared.
+ */
+static bool is_mapped_here(struct page *page, const void *addr, const void *unused)
+{
+	return page_private(page) == (unsigned long)addr;
+}
+
+/* Back up to BACK_BATCH pages. Returns how many. */
+static u32 back_batch(struct spanheap *h, void *addr, u32 nr, gfp_t gfp)
 {
 	struct page *pages[BACK_BATCH];
+	u32 got = get_pages(pages, nr, gfp), set, i;
+
+	for (i = 0; i < got; i++)
+		set_page_private(pages[i], (unsigned long)addr + i * PAGE_SIZE);
+	set = compat_set_ptes(addr, pages, got);
+	if (set < got)
+		WRITE_ONCE(h->odd_entry, true);
+	for (i = set; i < got; i++) {
+		set_page_private(pages[i], 0);
+		__free_page(pages[i]);
+	}
+	return set;
+}
+
+static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+{
+	bool may_block = gfpflags_allow_blocking(gfp);
 	u32 done = 0;
 
 	while (done < nr) {
 		u32 want = min(nr - done, BACK_BATCH);
-		u32 got = get_pages(pages, want, gfp);
+		u32 got = back_batch(h, page_addr(h, start + done), want, gfp);
 
-		compat_set_ptes(page_addr(h, start + done), pages, got);
 		done += got;
 		if (got < want)
 			break;
-		if (gfpflags_allow_blocking(gfp))
-			cond_resched();
+		if (!may_block)
+			continue;
+		/* A victim of the OOM killer takes no more than it must, as in vmalloc() */
+		if (fatal_signal_pending(current) && !(gfp & __GFP_NOFAIL))
+			break;
+		cond_resched();
 	}
 	return done;
 }
 
 static u32 arena_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
 {
-	compat_clear_ptes(page_addr(h, start), pages, nr);
-	return nr;
+	u32 done = compat_clear_ptes(page_addr(h, start), pages, nr, is_mapped_here, NULL), i;
+
+	for (i = 0; i < done; i++)
+		set_page_private(pages[i], 0);
+	if (done < nr)
+		WRITE_ONCE(h->odd_entry, true);
+	return done;
 }
 
 static void arena_flush(struct spanheap *h, u32 start, u32 end)
 {
 	compat_flush_tlb_range(page_addr(h, start), page_addr(h, end));
+}
+
+/*
+ * A vfree() of any address in the arena unmaps all of it, and its addresses become
+ * somebody else's. The sentinel behind the last page is then not mapped there any more.
+ */
+static bool arena_intact(struct spanheap *h)
+{
+	return !READ_ONCE(h->odd_entry) &&
+	       vmalloc_to_page(page_addr(h, h->arena_pages)) == h->sentinel;
 }
 
 static bool arena_referenced(struct spanheap *h, u32 start, u32 nr)
@@ -77,19 +123,29 @@ static bool arena_referenced(struct spanheap *h, u32 start, u32 nr)
 
 static int arena_reserve(struct spanheap *h, unsigned long nr_pages)
 {
-	int err = compat_arena_supported();
+	const char *why = compat_arena_refused();
 
-	if (err) {
-		pr_err("this machine gives a module no way to release pages\n");
-		return err;
+	if (why) {
+		pr_err("this machine gives a module no way to release pages: %s\n", why);
+		return -EOPNOTSUPP;
 	}
-	h->base = compat_reserve(nr_pages, &h->backend);
-	return h->base ? 0 : -ENOMEM;
+	h->sentinel = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!h->sentinel)
+		return -ENOMEM;
+	h->base = compat_reserve(nr_pages, h->sentinel, &h->backend);
+	if (!h->base) {
+		__free_page(h->sentinel);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
+/* The addresses of a lost arena are somebody else's, and its last mapping is gone */
 static void arena_unreserve(struct spanheap *h)
 {
-	compat_unreserve(h->base, h->backend);
+	if (!atomic_read(&h->lost))
+		compat_unreserve(h->base, h->backend);
+	__free_page(h->sentinel);
 }
 
 const struct arena_ops spanheap_arena_ops = {
@@ -100,10 +156,14 @@ const struct arena_ops spanheap_arena_ops = {
 	.unback = arena_unback,
 	.flush = arena_flush,
 	.referenced = arena_referenced,
+	.intact = arena_intact,
 };
 
+/* Nothing is touched that is not ours any more */
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
 {
+	if (unlikely(atomic_read(&h->lost)))
+		return;
 	for (; nr; idx++, nr--) {
 		clear_page(page_addr(h, idx));
 		if (may_sleep)

@@ -12,7 +12,6 @@
 #include "spanheap_internal.h"
 
 #define CLIENT_FLAGS	(SPANHEAP_SKIP_INIT | SPANHEAP_SHARED_PAGES | SPANHEAP_GUARD)
-#define LEAKS_SHOWN	10
 #define WALK_BATCH	64	/* spans looked at per hold of the heap lock */
 
 static int check_name(const char *name)

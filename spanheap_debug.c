@@ -10,10 +10,51 @@
 
 #include "spanheap_internal.h"
 
+#define FENCE_LOOKS	4096u	/* spans looked at for the report of a lost arena */
+
 /* False, and a warning once: flags that a page heap cannot honour */
 bool spanheap_gfp_ok(gfp_t gfp)
 {
 	return !WARN_ON_ONCE(gfp & ~GFP_ALLOWED);
+}
+
+/*
+ * Somebody passed the address of a span to vfree(), kvfree() or kvfree_rcu(), which unmap
+ * the whole area that the address is in, here the arena. Nothing can stop that. The spans
+ * are lost. From here on the heap hands out nothing, and touches neither the addresses
+ * nor their page tables, which may be somebody else's by now.
+ */
+static void fence_off(struct spanheap *h)
+{
+	struct span found[LEAKS_SHOWN], *s;
+	unsigned long flags;
+	u32 idx = 0, n = 0, i;
+
+	atomic_inc(&h->caches.paused);
+	spin_lock_irqsave(&h->lock, flags);
+	for (i = 0; i < FENCE_LOOKS && n < LEAKS_SHOWN && (s = __spanheap_next(h, idx)); i++) {
+		idx = span_end(s);
+		if (span_state(s) == SPAN_INUSE)
+			found[n++] = *s;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	pr_err("the arena is gone: a span was passed to vfree(), kvfree() or kvfree_rcu(), or its page tables were changed. All spans are lost, %llu pages were not free; nothing is allocated any more. Spans in use, the first of them:\n",
+	       READ_ONCE(h->unlisted_pages));
+	for (i = 0; i < n; i++)
+		pr_err("  page %u, %u pages, allocated by %pS\n", found[i].start,
+		       found[i].nr_pages, (void *)found[i].caller);
+}
+
+/* Is the arena still ours? If not, that is reported once, and the heap is fenced off. */
+bool spanheap_arena_ok(struct spanheap *h)
+{
+	if (unlikely(atomic_read(&h->lost)))
+		return false;
+	if (likely(h->ops->intact(h)))
+		return true;
+	if (!atomic_xchg(&h->lost, 1))
+		fence_off(h);
+	return false;
 }
 
 static const char * const state_names[] = {

@@ -186,10 +186,15 @@ void spanheap_heap_destroy(struct spanheap *h)
 /* Walk every invariant. Returns 0, or -EUCLEAN with the reason. */
 int spanheap_check(struct spanheap *h, char *why, size_t size)
 {
-	int err = spanheap_heap_check(h, why, size);
 	const char *bad;
 	u32 idx;
+	int err;
 
+	if (!spanheap_arena_ok(h)) {
+		strscpy(why, "the arena is gone: a span was passed to vfree()", size);
+		return -EUCLEAN;
+	}
+	err = spanheap_heap_check(h, why, size);
 	if (err)
 		return err;
 	bad = spanheap_specials_check(h, &idx);

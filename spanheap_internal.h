@@ -57,6 +57,7 @@
 #define HOLD_WANTED	4u			/* ... and while others are seen to wait */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define SPECIAL_LOCKS	64u
+#define LEAKS_SHOWN	10u			/* spans listed in a report */
 
 #define CARVE_RECORDS	4u			/* lead, tail and guard of a split, a growth */
 
@@ -90,6 +91,8 @@ struct arena_ops {
 	void (*flush)(struct spanheap *h, u32 start, u32 end);
 	/* Does anybody else refer to a page of [start, start + nr), all of them backed? */
 	bool (*referenced)(struct spanheap *h, u32 start, u32 nr);
+	/* Are the addresses still the arena's? */
+	bool (*intact)(struct spanheap *h);
 };
 
 struct spanheap {
@@ -104,6 +107,8 @@ struct spanheap {
 	/* constant after init */
 	const struct arena_ops *ops;
 	void *backend;			/* of the arena back end */
+	struct page *sentinel;		/* mapped behind the last page of the arena */
+	bool odd_entry;			/* an entry was not as the arena had left it */
 	u32 nr_leaves;
 	struct hlist_node cpuhp;
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
@@ -167,6 +172,7 @@ struct spanheap {
 	u64 tlb_flushes;
 	atomic64_t zeroed_pages;	/* no lock */
 	atomic64_t zero_skipped_pages;	/* no lock */
+	atomic_t lost;			/* the arena is not ours any more; see spanheap_arena_ok() */
 	atomic_t broken;		/* transitions refused, see span_move() */
 	bool pinned;			/* orphans hold the module */
 
@@ -335,6 +341,7 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s,
 			     unsigned long *flags);
 
 /* spanheap_debug.c */
+bool spanheap_arena_ok(struct spanheap *h);
 bool spanheap_gfp_ok(gfp_t gfp);
 void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 			      unsigned long caller, spanheap_finalizer_t fn);

@@ -15,9 +15,6 @@
 
 #include "spanheap_internal.h"
 
-#define LEAKS_SHOWN	10
-#define WALK_BATCH	64	/* spans looked at per hold of the heap lock */
-
 /* ---- parameters ---- */
 
 unsigned int spanheap_cache_kb = 256;
@@ -518,7 +515,7 @@ static unsigned long arena_pages(void)
 	unsigned long ram = totalram_pages(), pages;
 
 	if (!arena_mb_given)
-		return ram / 4;
+		return min_t(unsigned long, ram / 4, S32_MAX);	/* a page index is 32 bits */
 	if (!arena_mb || arena_mb > S32_MAX >> (20 - PAGE_SHIFT))
 		return 0;
 	pages = arena_mb << (20 - PAGE_SHIFT);

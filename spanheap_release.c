@@ -220,6 +220,8 @@ u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want)
 	u32 n, nr_spans = 0;
 
 	lockdep_assert_held(&h->release_lock);
+	if (!spanheap_arena_ok(h))
+		return 0;
 	n = isolate_batch(h, before, min(want, BATCH_PAGES), &batch);
 	if (list_empty(&batch))
 		return 0;
@@ -235,6 +237,8 @@ static u32 drop_pages(struct spanheap *h, struct span *s)
 {
 	u32 i, to, end = span_end(s), got, n = 0;
 
+	if (!spanheap_arena_ok(h))
+		return 0;
 	for (i = s->start; i < end; i = to) {
 		i = spanheap_next_backed(h, i, end, true);
 		to = min(spanheap_next_backed(h, i, end, false), i + BATCH_PAGES);

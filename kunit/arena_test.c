@@ -41,6 +41,45 @@ static void pages_come_and_go(struct kunit *test)
 	test_heap_end(h);
 }
 
+/*
+ * A span that is passed to vfree() takes the whole arena away. The heap sees it before it
+ * backs or releases a page, tells once with the spans that it had, and goes on refusing;
+ * the addresses, somebody else's by then, are not written to.
+ */
+static void lost_arena_is_fenced_off(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 1024, 64);
+	void *a = alloc(h, 4), *b = alloc(h, 300), *other;
+	char why[128] = "";
+	u32 i;
+
+	KUNIT_ASSERT_NOT_NULL(test, b);
+	KUNIT_ASSERT_EQ(test, spanheap_check(h, why, sizeof(why)), 0);
+	vfree(a);	/* the mistake */
+	/* The range is somebody else's now */
+	other = vmalloc(1024 * PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	memset(other, 0x5a, 1024 * PAGE_SIZE);
+	log_start();
+	KUNIT_EXPECT_NULL(test, alloc(h, 8));
+	release(h, b);			/* bookkeeping only */
+	KUNIT_EXPECT_NULL(test, alloc(h, 300));
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 0);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_NULL(test, alloc(h, 1));
+	log_stop();
+	KUNIT_EXPECT_EQ(test, log_count("the arena is gone"), 1);
+	KUNIT_EXPECT_EQ(test, log_count("4 pages, allocated by lost_arena_is_fenced_off"), 1);
+	KUNIT_EXPECT_EQ(test, log_count("300 pages, allocated by lost_arena_is_fenced_off"), 1);
+	KUNIT_EXPECT_EQ(test, spanheap_check(h, why, sizeof(why)), -EUCLEAN);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(why, "the arena is gone"));
+	KUNIT_EXPECT_NULL(test, memchr_inv(other, 0x5a, 1024 * PAGE_SIZE));
+	release(h, a);
+	test_heap_end(h);
+	KUNIT_EXPECT_NULL(test, memchr_inv(other, 0x5a, 1024 * PAGE_SIZE));
+	vfree(other);
+}
+
 /* Pages nobody uses, with those that CPUs keep in their lists */
 static s64 free_pages_of_all(void)
 {
@@ -173,6 +212,7 @@ static void exported_allocation(struct kunit *test)
 
 static struct kunit_case arena_cases[] = {
 	KUNIT_CASE(pages_come_and_go),
+	KUNIT_CASE(lost_arena_is_fenced_off),
 	KUNIT_CASE(release_gives_memory_back),
 	KUNIT_CASE(exported_lookups),
 	KUNIT_CASE(exported_allocation),

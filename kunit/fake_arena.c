@@ -115,6 +115,11 @@ static bool fake_referenced(struct spanheap *h, u32 start, u32 nr)
 	return false;
 }
 
+static bool fake_intact(struct spanheap *h)
+{
+	return !fake.lost;
+}
+
 struct page *fake_page(struct spanheap *h, const void *addr)
 {
 	return ((struct page **)h->backend)[page_of(h, addr)];
@@ -128,6 +133,7 @@ const struct arena_ops fake_ops = {
 	.unback = fake_unback,
 	.flush = fake_flush,
 	.referenced = fake_referenced,
+	.intact = fake_intact,
 };
 
 struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,

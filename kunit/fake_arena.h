@@ -18,6 +18,7 @@ struct fake_arena {
 	unsigned long now;	/* the clock, in ticks */
 	s64 pages_left;		/* so many more can be backed */
 	bool refuse_reserve;
+	bool lost;		/* somebody unmapped it */
 	u32 flushes;
 	s64 nr_backed;		/* pages with memory, of all fake arenas */
 	u32 asked_referenced;	/* times that a free looked for references */

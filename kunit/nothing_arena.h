@@ -52,6 +52,11 @@ static bool nothing_referenced(struct spanheap *h, u32 start, u32 nr)
 	return false;
 }
 
+static bool nothing_intact(struct spanheap *h)
+{
+	return true;
+}
+
 static const struct arena_ops nothing_ops = {
 	.name = "nothing",
 	.reserve = nothing_reserve,
@@ -60,6 +65,7 @@ static const struct arena_ops nothing_ops = {
 	.unback = nothing_unback,
 	.flush = nothing_flush,
 	.referenced = nothing_referenced,
+	.intact = nothing_intact,
 };
 
 /* When the last heap with this arena is gone */

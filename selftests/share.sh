@@ -16,4 +16,15 @@ nothing_in_use() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
 t "nothing is left in use" nothing_in_use
 t "all goes back" sh -c "echo 1 >$H/release; [ \$(cat $H/resident_bytes) = 0 ]"
 t "unload" rmmod spanheap
+ins arena_mb=64
+lost() {
+	insmod /spanheap_share_test.ko run=vfree || { dmesg | grep 'not true' | tail -n 2; return 1; }
+	grep -q 'the arena is gone' $D/check && rmmod spanheap_share_test
+}
+t "a span that is passed to vfree() is found out, and nothing else is written" lost
+once() { [ "$(dmesg | grep -c 'the arena is gone')" = 1 ] && dmesg | grep -q '300 pages, allocated by test_vfree'; }
+t "that is reported once, with the spans that are lost" once
+t "unload after that" rmmod spanheap
+fresh() { ins arena_mb=64 && insmod /spanheap_share_test.ko run=reuse && check_ok && rmmod spanheap_share_test spanheap; }
+t "load again" fresh
 done_testing

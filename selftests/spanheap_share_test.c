@@ -266,9 +266,33 @@ static int test_guard(void)
 	return with_client(SPANHEAP_GUARD, guards);
 }
 
+/* The mistake that costs every client its spans, and what the heap makes of it */
+static int test_vfree(void)
+{
+	u8 *wrong = spanheap_alloc(client, 4, GFP_KERNEL), *other, *p;
+	void *held = spanheap_alloc(client, 300, GFP_KERNEL);
+	unsigned long bytes = stats().arena_bytes / 2;
+
+	EXPECT(wrong && held);
+	vfree(wrong);
+	other = vmalloc(bytes);		/* in the range that was the arena, most likely */
+	EXPECT(other);
+	memset(other, 0x5a, bytes);
+	p = spanheap_alloc(client, 8, GFP_KERNEL | __GFP_NOWARN);
+	EXPECT(!p && !spanheap_alloc(NULL, 300, GFP_ATOMIC | __GFP_NOWARN));
+	spanheap_free(held);
+	spanheap_free(wrong);
+	spanheap_release_memory();
+	EXPECT(stats().spans == 0);
+	EXPECT(!memchr_inv(other, 0x5a, bytes));
+	vfree(other);
+	return 0;
+}
+
 static const struct test_case cases[] = {
 	{ "mmap", test_mmap }, { "to_page", test_to_page }, { "flag", test_flag },
 	{ "reuse", test_reuse }, { "guard", test_guard },
+	{ "vfree", test_vfree },
 	{}
 };
 

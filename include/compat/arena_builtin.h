@@ -6,49 +6,70 @@
  */
 #include <asm/cacheflush.h>
 
-static inline int compat_arena_supported(void)
+static inline const char *compat_arena_unsupported(void)
 {
-	return 0;
+	return NULL;
 }
 
-static inline int compat_pte_none(pte_t *pte, unsigned long addr, void *data)
+/* Does the entry map a page that is in its right place, which only the caller knows? */
+typedef bool (*compat_ours_fn)(struct page *page, const void *addr, const void *arg);
+
+struct compat_walk {
+	struct page **pages;	/* NULL: not wanted */
+	u32 done;
+	compat_ours_fn ours;
+	const void *arg;
+};
+
+static inline int compat_pte_exists(pte_t *pte, unsigned long addr, void *data)
 {
 	return 0;
 }
 
 static inline int compat_pte_set(pte_t *pte, unsigned long addr, void *data)
 {
-	struct page ***next = data;
+	struct compat_walk *w = data;
 
-	set_pte_at(&init_mm, addr, pte, mk_pte(*(*next)++, PAGE_KERNEL));
+	if (!pte_none(*pte))
+		return -EEXIST;
+	set_pte_at(&init_mm, addr, pte, mk_pte(w->pages[w->done++], PAGE_KERNEL));
 	return 0;
 }
 
 static inline int compat_pte_clear(pte_t *pte, unsigned long addr, void *data)
 {
-	struct page ***next = data;
+	struct compat_walk *w = data;
 
-	*(*next)++ = pte_page(*pte);
+	if (!pte_present(*pte) || !pfn_valid(pte_pfn(*pte)) ||
+	    !w->ours(pte_page(*pte), (void *)addr, w->arg))
+		return -ENOENT;
+	w->pages[w->done++] = pte_page(*pte);
 	pte_clear(&init_mm, addr, pte);
 	return 0;
 }
 
-static inline void compat_set_ptes(void *addr, struct page **pages, u32 nr)
+/* As in arena_module.h, for both of the next */
+static inline u32 compat_set_ptes(void *addr, struct page **pages, u32 nr)
 {
 	unsigned long start = (unsigned long)addr, size = nr * PAGE_SIZE;
+	struct compat_walk w = { .pages = pages };
 
 	if (!nr)
-		return;
-	apply_to_page_range(&init_mm, start, size, compat_pte_set, &pages);
+		return 0;
+	apply_to_page_range(&init_mm, start, size, compat_pte_set, &w);
 	flush_cache_vmap(start, start + size);
+	return w.done;
 }
 
-static inline void compat_clear_ptes(void *addr, struct page **pages, u32 nr)
+static inline u32 compat_clear_ptes(void *addr, struct page **pages, u32 nr,
+				    compat_ours_fn ours, const void *arg)
 {
 	unsigned long start = (unsigned long)addr, size = nr * PAGE_SIZE;
+	struct compat_walk w = { .pages = pages, .ours = ours, .arg = arg };
 
 	flush_cache_vunmap(start, start + size);
-	apply_to_page_range(&init_mm, start, size, compat_pte_clear, &pages);
+	apply_to_page_range(&init_mm, start, size, compat_pte_clear, &w);
+	return w.done;
 }
 
 static inline void compat_flush_tlb_range(void *start, void *end)
@@ -56,15 +77,16 @@ static inline void compat_flush_tlb_range(void *start, void *end)
 	flush_tlb_kernel_range((unsigned long)start, (unsigned long)end);
 }
 
-static inline void *compat_reserve(unsigned long nr, void **backend)
+static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void **backend)
 {
-	struct vm_struct *area = get_vm_area(nr << PAGE_SHIFT, VM_MAP);
+	struct vm_struct *area = get_vm_area((nr + 1) << PAGE_SHIFT, VM_MAP);
 
 	if (!area)
 		return NULL;
 	*backend = area;
-	if (apply_to_page_range(&init_mm, (unsigned long)area->addr,
-				nr << PAGE_SHIFT, compat_pte_none, NULL)) {
+	if (apply_to_page_range(&init_mm, (unsigned long)area->addr, nr << PAGE_SHIFT,
+				compat_pte_exists, NULL) ||
+	    compat_set_ptes(area->addr + (nr << PAGE_SHIFT), &sentinel, 1) != 1) {
 		free_vm_area(area);
 		return NULL;
 	}

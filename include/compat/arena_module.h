@@ -1,136 +1,107 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The arena of a loadable module on x86-64: page tables through
- * lookup_address(), exported symbols only. Included by spanheap_compat.h.
+ * The arena of a loadable module, exported symbols and inline functions only. How an
+ * entry is found, written and flushed is in a header for each architecture. Included by
+ * spanheap_compat.h.
  */
 /* User-Mode Linux has x86's CPUs, but not its page tables */
-#if !defined(CONFIG_X86_64) || defined(CONFIG_UML)
-
-static inline int compat_arena_supported(void)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline void *compat_reserve(unsigned long nr, void **backend)
-{
-	return NULL;
-}
-
-static inline void compat_unreserve(void *base, void *backend) { }
-static inline void compat_set_ptes(void *addr, struct page **pages, u32 nr) { }
-static inline void compat_clear_ptes(void *addr, struct page **pages, u32 nr) { }
-static inline void compat_flush_tlb_range(void *start, void *end) { }
-
+#if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
+#include "arena_x86.h"
 #else
+#include "arena_none.h"
+#endif
 
-#include <linux/smp.h>
-#include <asm/cpufeature.h>
-#include <asm/invpcid.h>
+/* Does the entry map a page that is in its right place, which only the caller knows? */
+typedef bool (*compat_ours_fn)(struct page *page, const void *addr, const void *arg);
 
-/* A Xen PV guest's page tables belong to the hypervisor */
-static inline int compat_arena_supported(void)
+/*
+ * Map pages at addr, one by one, as long as nothing is mapped there. Returns how many
+ * were mapped.
+ */
+static inline u32 compat_set_ptes(void *addr, struct page **pages, u32 nr)
 {
-	return boot_cpu_has(X86_FEATURE_XENPV) ? -EOPNOTSUPP : 0;
-}
+	u32 i, run, done = 0;
 
-/* The entries from addr to the end of their page table, at most nr of them */
-static inline pte_t *compat_ptes(void *addr, u32 nr, u32 *run)
-{
-	unsigned long a = (unsigned long)addr;
-	unsigned int level;
-	pte_t *pte = lookup_address(a, &level);
-
-	if (WARN_ON_ONCE(!pte || level != PG_LEVEL_4K))
-		return NULL;
-	*run = min_t(u32, nr, PTRS_PER_PTE - pte_index(a));
-	return pte;
-}
-
-static inline void compat_set_ptes(void *addr, struct page **pages, u32 nr)
-{
-	u32 i, run;
-
-	for (; nr; nr -= run, addr += run * PAGE_SIZE) {
-		pte_t *pte = compat_ptes(addr, nr, &run);
+	for (; done < nr; done += run) {
+		pte_t *pte = compat_ptes(addr + done * PAGE_SIZE, nr - done, &run);
 
 		if (!pte)
-			return;
-		for (i = 0; i < run; i++)
-			set_pte(pte + i, mk_pte(*pages++, PAGE_KERNEL));
-	}
-}
-
-/* pages may be NULL: the caller does not want to know them */
-static inline void compat_clear_ptes(void *addr, struct page **pages, u32 nr)
-{
-	u32 i, run;
-
-	for (; nr; nr -= run, addr += run * PAGE_SIZE) {
-		pte_t *pte = compat_ptes(addr, nr, &run);
-
-		if (!pte)
-			return;
+			return done;
 		for (i = 0; i < run; i++) {
-			if (pages)
-				*pages++ = pte_page(pte[i]);
-			set_pte(pte + i, __pte(0));
+			if (!pte_none(pte[i]))
+				return done + i;
+			set_pte(pte + i, mk_pte(pages[done + i], PAGE_KERNEL));
 		}
 	}
+	return done;
 }
 
 /*
- * What the kernel's __flush_tlb_all() does, which modules cannot call since 6.19.
- * Kernel mappings are global: a flush that keeps global entries will not do.
+ * Unmap nr pages at addr, one by one, as long as each is ours; they go to pages[],
+ * which may be NULL. Returns how many were unmapped.
  */
-static inline void compat_flush_local(void *unused)
+static inline u32 compat_clear_ptes(void *addr, struct page **pages, u32 nr,
+				    compat_ours_fn ours, const void *arg)
 {
-	unsigned long flags, cr4;
+	u32 i, run, done = 0;
 
-	if (boot_cpu_has(X86_FEATURE_INVPCID)) {
-		invpcid_flush_all();
-		return;
+	for (; done < nr; done += run) {
+		pte_t *pte = compat_ptes(addr + done * PAGE_SIZE, nr - done, &run);
+
+		if (!pte)
+			return done;
+		for (i = 0; i < run; i++) {
+			void *at = addr + (done + i) * PAGE_SIZE;
+
+			if (!pte_present(pte[i]) || !pfn_valid(pte_pfn(pte[i])) ||
+			    !ours(pte_page(pte[i]), at, arg))
+				return done + i;
+			if (pages)
+				pages[done + i] = pte_page(pte[i]);
+			set_pte(pte + i, __pte(0));
+		}
 	}
-	/* An interrupt between read and write might change another bit */
-	local_irq_save(flags);
-	asm volatile("mov %%cr4,%0" : "=r" (cr4));
-	asm volatile("mov %0,%%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
-	asm volatile("mov %0,%%cr4" : : "r" (cr4) : "memory");
-	local_irq_restore(flags);
+	return done;
 }
 
-static inline void compat_flush_tlb_range(void *start, void *end)
+static inline bool compat_is_page(struct page *page, const void *addr, const void *arg)
 {
-	on_each_cpu(compat_flush_local, NULL, 1);
+	return page == arg;
 }
 
-static inline void *compat_reserve(unsigned long nr, void **backend)
+/*
+ * Reserve nr pages of addresses with their page tables, and a further page which maps
+ * the sentinel. The entries of the others are none. NULL: no addresses or no memory, or
+ * the walk of the page tables finds other entries than vmap() made.
+ */
+static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void **backend)
 {
-	struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	struct page **pages;
 	unsigned long i;
 	void *base = NULL;
+	u32 cleared;
 
-	if (!page)
+	pages = vmalloc_array(nr + 1, sizeof(*pages));	/* may be of more than INT_MAX bytes */
+	if (!pages)
 		return NULL;
-	pages = vmalloc_array(nr, sizeof(*pages));	/* may be of more than INT_MAX bytes */
-	if (pages) {
-		for (i = 0; i < nr; i++)
-			pages[i] = page;
-		base = vmap(pages, nr, VM_MAP, PAGE_KERNEL_RO);
-		vfree(pages);
-	}
-	if (base) {
-		compat_clear_ptes(base, NULL, nr);
-		compat_flush_tlb_range(base, base + nr * PAGE_SIZE);
-	}
-	__free_page(page);
-	return base;
+	for (i = 0; i <= nr; i++)
+		pages[i] = sentinel;
+	base = vmap(pages, nr + 1, VM_MAP, PAGE_KERNEL_RO);
+	vfree(pages);
+	if (!base)
+		return NULL;
+	cleared = compat_clear_ptes(base, NULL, nr, compat_is_page, sentinel);
+	compat_flush_tlb_range(base, base + nr * PAGE_SIZE);
+	if (cleared == nr)
+		return base;
+	pr_err("page %u of %lu is not mapped as it was reserved: this machine's page tables are not understood\n",
+	       cleared, nr);
+	vunmap(base);
+	return NULL;
 }
 
-/* By now every entry is none, and flushed */
+/* By now every entry but the sentinel's is none, and flushed */
 static inline void compat_unreserve(void *base, void *backend)
 {
 	vunmap(base);
 }
-
-#endif

@@ -42,6 +42,16 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 #include "arena_builtin.h"
 #endif
 
+/*
+ * Why this kernel cannot have an arena, or NULL. KMSAN has shadow memory for what vmap()
+ * maps, but exports nothing that a page mapped later could get its shadow by.
+ */
+static inline const char *compat_arena_refused(void)
+{
+	return IS_ENABLED(CONFIG_KMSAN) ? "KMSAN knows no pages that are mapped one by one" :
+					  compat_arena_unsupported();
+}
+
 /* Shrinkers are allocated dynamically since 6.7 */
 typedef unsigned long (*compat_shrink_fn)(struct shrinker *s,
 					  struct shrink_control *sc);
