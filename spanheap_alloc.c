@@ -12,11 +12,13 @@
 
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <compat/kasan.h>
 #include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
 
+#define RETRY_TICKS	max(HZ / 50, 1)	/* between two tries of __GFP_NOFAIL */
 #define RELEASE_WAITS	64u	/* batches of releasers an allocation waits for, at most */
 
 /* ---- allocation: a cached span ---- */
@@ -120,6 +122,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 {
 	void *addr;
 
+	spanheap_might_alloc(gfp);
 	if (!client)
 		client = h->anon;
 	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->uncached) {
@@ -424,6 +427,26 @@ static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 	return 0;
 }
 
+/*
+ * alloc_backed_span(), and for __GFP_NOFAIL again and again, but for what can never be
+ * had: more than the client's limit, or anything once the arena is gone.
+ */
+static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *client,
+				   u32 nr, u32 align, u32 obj_size, gfp_t gfp)
+{
+	struct span *s;
+
+	for (;;) {
+		u64 limit = READ_ONCE(client->limit_pages);
+
+		s = alloc_backed_span(h, client, nr, align, obj_size, gfp);
+		if (!IS_ERR(s) || !(gfp & __GFP_NOFAIL) || (limit && nr > limit) ||
+		    atomic_read(&h->lost))
+			return s;
+		schedule_timeout_uninterruptible(RETRY_TICKS);
+	}
+}
+
 static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *client,
 				 size_t nr_pages, unsigned int align_shift, size_t obj_size,
 				 gfp_t gfp, unsigned long caller)
@@ -440,7 +463,7 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	err = check_request(h, nr_pages, align, obj_size, gfp);
 	if (unlikely(err))
 		return spanheap_fail(h, client, nr_pages, gfp, err);
-	s = alloc_backed_span(h, client, nr_pages, align, obj_size, gfp);
+	s = alloc_or_retry(h, client, nr_pages, align, obj_size, gfp);
 	if (IS_ERR(s))
 		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
 	if (!llist_empty(&h->dropping))

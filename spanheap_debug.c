@@ -12,10 +12,19 @@
 
 #define FENCE_LOOKS	4096u	/* spans looked at for the report of a lost arena */
 
-/* False, and a warning once: flags that a page heap cannot honour */
+/*
+ * False: flags that a page heap cannot honour. Pages of a cached span stay charged to
+ * the cgroup that had them first, so __GFP_ACCOUNT would charge the wrong one: it is
+ * refused with a message, and all else, which is a mistake in the caller, with a warning.
+ */
 bool spanheap_gfp_ok(gfp_t gfp)
 {
-	return !WARN_ON_ONCE(gfp & ~GFP_ALLOWED);
+	if (gfp & __GFP_ACCOUNT) {
+		pr_warn_once("__GFP_ACCOUNT is refused, as spans are not charged to a cgroup: allocate without it, or with vmalloc()\n");
+		return false;
+	}
+	return !WARN_ON_ONCE(gfp & ~GFP_ALLOWED) &&
+	       !WARN_ON_ONCE(gfp & __GFP_NOFAIL && !gfpflags_allow_blocking(gfp));
 }
 
 /*

@@ -61,8 +61,14 @@
 
 #define CARVE_RECORDS	4u			/* lead, tail and guard of a split, a growth */
 
-#define GFP_ALLOWED	(GFP_KERNEL | GFP_ATOMIC | __GFP_ZERO | __GFP_NOWARN | \
-			 __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
+/*
+ * What an allocation may ask for; the kernel-doc of spanheap_alloc() says what each
+ * flag does. Of these, the system's allocators of records and leaves see GFP_META.
+ */
+#define GFP_META	(GFP_KERNEL | GFP_ATOMIC | __GFP_NORETRY | __GFP_RETRY_MAYFAIL | \
+			 __GFP_NOMEMALLOC | __GFP_MEMALLOC | __GFP_NOLOCKDEP)
+#define GFP_ALLOWED	(GFP_META | __GFP_ZERO | __GFP_NOWARN | __GFP_NOFAIL | \
+			 __GFP_HIGHMEM | __GFP_HARDWALL | __GFP_THISNODE)
 
 struct spanheap;
 
@@ -385,6 +391,7 @@ void spanheap_cycle(struct spanheap_client *c);
 long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi);
 u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans);
 bool spanheap_may_reclaim(gfp_t gfp);
+void spanheap_might_alloc(gfp_t gfp);
 u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others);
 void spanheap_collect(struct spanheap *h, unsigned long min_age);
 

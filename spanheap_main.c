@@ -106,9 +106,7 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * spanheap_alloc() - allocate a span of pages
  * @client: who pays, or NULL for an anonymous allocation
  * @nr_pages: length in pages, at least 1
- * @gfp: GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT or GFP_ATOMIC, with
- *	__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_RETRY_MAYFAIL; any other
- *	flag is warned about once and refused
+ * @gfp: see below
  *
  * The span is contiguous in vmalloc space and backed by order-0 pages. Its content
  * is undefined without __GFP_ZERO, unless the system booted with init_on_alloc=1.
@@ -119,10 +117,24 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * none is, what is unswept is swept first, with a @gfp as GFP_KERNEL; then the heap
  * grows.
  *
+ * @gfp is GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, GFP_ATOMIC or GFP_USER, with any of
+ *
+ * * __GFP_ZERO: the span is cleared; __GFP_NOWARN: no message if it fails
+ * * __GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_NOMEMALLOC, __GFP_MEMALLOC: passed on to
+ *   the page allocator
+ * * __GFP_HARDWALL, __GFP_THISNODE: passed on where the span needs new pages
+ * * __GFP_HIGHMEM, __GFP_NOLOCKDEP: harmless
+ * * __GFP_NOFAIL: tried again for ever, unless @nr_pages can never be had. Only where
+ *   @gfp allows to block, otherwise it is refused with a warning
+ *
+ * __GFP_ACCOUNT is refused with a message: spans are not charged to cgroups. Any other
+ * flag (a zone, __GFP_MOVABLE, __GFP_COMP) is refused with a warning, once.
+ *
  * A failure is counted, and logged (rate-limited) without __GFP_NOWARN: error -28,
  * the arena is full, or the rest of it is in caches, which are emptied first if
  * @gfp may block; -122, the client is at its limit; -12, the system has no
- * memory; -22, nonsense was asked for.
+ * memory, or the task is being killed; -22, nonsense was asked for; -14, the arena is gone,
+ * because a span was passed to vfree().
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
  * caches have a span. With a @gfp that may block it may empty the caches of all CPUs
@@ -467,6 +479,39 @@ void spanheap_get_stats(struct spanheap_stats *stats)
 		memset(stats, 0, sizeof(*stats));
 }
 EXPORT_SYMBOL_GPL(spanheap_get_stats);
+
+/**
+ * spanheap_mempool_alloc() - a &mempool_alloc_t for mempools of spans
+ * @gfp: as for spanheap_alloc()
+ * @data: of the pool, a &struct spanheap_mempool; or the number of pages, cast to a
+ *	pointer, for anonymous spans
+ *
+ * Context: As spanheap_alloc().
+ * Return: the address, or NULL.
+ */
+void *spanheap_mempool_alloc(gfp_t gfp, void *data)
+{
+	struct spanheap_mempool *pool = data;
+
+	if ((unsigned long)data <= U32_MAX)	/* no kernel address */
+		return do_alloc(NULL, (unsigned long)data, 0, 0, gfp, _RET_IP_);
+	return do_alloc(pool->client, pool->nr_pages, 0, 0, gfp, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_mempool_alloc);
+
+/**
+ * spanheap_mempool_free() - a &mempool_free_t for mempools of spans
+ * @addr: what spanheap_mempool_alloc() returned
+ * @data: not used
+ *
+ * Context: As spanheap_free().
+ */
+void spanheap_mempool_free(void *addr, void *data)
+{
+	if (spanheap_heap)
+		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_mempool_free);
 
 static void devm_release(struct device *dev, void *res)
 {

@@ -59,7 +59,7 @@ static struct map_leaf *new_leaf(gfp_t gfp)
  */
 bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 {
-	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN;
+	gfp = (gfp & GFP_META) | __GFP_NOWARN;
 	while (p->nr_records < SPARE_RESERVE + CARVE_RECORDS) {
 		struct span *s = kmem_cache_alloc(span_cache, gfp);
 

@@ -122,6 +122,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	bool done;
 	u64 word;
 
+	spanheap_might_alloc(gfp);
 	if (!spanheap_gfp_ok(gfp) || !nr_pages || nr_pages > h->arena_pages)
 		return false;
 	spin_lock_irqsave(&h->lock, flags);

@@ -14,9 +14,17 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <compat/lockdep.h>
 #include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
+
+/*
+ * For lockdep: held while a sweep callback runs, and touched by each allocation that may
+ * sweep. So a lock that a sweep callback takes must not be held around such an
+ * allocation, and lockdep tells even if the allocation swept nothing.
+ */
+COMPAT_LOCKDEP_MAP(spanheap_sweep_callback);
 
 /* ---- sweeping ---- */
 
@@ -46,8 +54,11 @@ static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
 
 static enum spanheap_verdict ask(struct spanheap_client *c, void *addr, u32 nr)
 {
-	enum spanheap_verdict verdict = c->ops->sweep(addr, nr, c->priv);
+	enum spanheap_verdict verdict;
 
+	lock_map_acquire(&spanheap_sweep_callback);
+	verdict = c->ops->sweep(addr, nr, c->priv);
+	lock_map_release(&spanheap_sweep_callback);
 	if (WARN_ONCE(verdict != SPANHEAP_KEEP && verdict != SPANHEAP_FREE,
 		      "spanheap: sweep callback %ps returned %d\n", c->ops->sweep,
 		      verdict))
@@ -234,6 +245,19 @@ bool spanheap_may_reclaim(gfp_t gfp)
 
 	return (current_gfp_context(gfp) & need) == need &&
 	       !(current->flags & PF_MEMALLOC);
+}
+
+/*
+ * To be said by each allocation before it looks into the caches: what gfp allows, it may
+ * do. Within a sweep callback allocations do not sweep.
+ */
+void spanheap_might_alloc(gfp_t gfp)
+{
+	might_alloc(gfp);
+	if (spanheap_may_reclaim(gfp) && !compat_map_held(&spanheap_sweep_callback)) {
+		lock_map_acquire(&spanheap_sweep_callback);
+		lock_map_release(&spanheap_sweep_callback);
+	}
 }
 
 /* Spans that are long enough alone, then longer ones, then shorter ones */

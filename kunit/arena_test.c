@@ -6,6 +6,7 @@
 #include <linux/device.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
+#include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
 
 #include "fake_arena.h"
@@ -37,6 +38,29 @@ static void pages_come_and_go(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, memchr_inv(c, 3, PAGE_SIZE));
 	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 600), b);
 	KUNIT_EXPECT_NULL(test, memchr_inv(b, 0, 600 * PAGE_SIZE));
+	check(test, h);
+	test_heap_end(h);
+}
+
+/* A task that is being killed takes no more pages than it must, unless it cannot fail */
+static void killed_task_backs_no_further(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 1024, 0);
+	void *p, *atomic, *nofail;
+
+	allow_signal(SIGKILL);
+	send_sig(SIGKILL, current, 1);
+	p = alloc(h, 300);
+	atomic = alloc_as(h, NULL, 300, 0, 0, GFP_ATOMIC);
+	nofail = alloc_as(h, NULL, 300, 0, 0, GFP_KERNEL | __GFP_NOFAIL);
+	flush_signals(current);
+	disallow_signal(SIGKILL);
+	KUNIT_EXPECT_NULL(test, p);
+	KUNIT_EXPECT_NOT_NULL(test, atomic);
+	KUNIT_EXPECT_NOT_NULL(test, nofail);
+	KUNIT_EXPECT_LE(test, stats(h)->resident_bytes, (600 + 64) * PAGE_SIZE);
+	release(h, atomic);
+	release(h, nofail);
 	check(test, h);
 	test_heap_end(h);
 }
@@ -212,6 +236,7 @@ static void exported_allocation(struct kunit *test)
 
 static struct kunit_case arena_cases[] = {
 	KUNIT_CASE(pages_come_and_go),
+	KUNIT_CASE(killed_task_backs_no_further),
 	KUNIT_CASE(lost_arena_is_fenced_off),
 	KUNIT_CASE(release_gives_memory_back),
 	KUNIT_CASE(exported_lookups),

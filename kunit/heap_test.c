@@ -291,59 +291,6 @@ static void senseless_requests_are_refused(struct kunit *test)
 	check(test, h);
 }
 
-static void impossible_gfp_is_warned_about_and_refused(struct kunit *test)
-{
-	static const gfp_t bad[] = {
-		GFP_DMA, GFP_DMA32, GFP_HIGHUSER, GFP_HIGHUSER_MOVABLE,
-		GFP_KERNEL_ACCOUNT, GFP_KERNEL | __GFP_COMP, GFP_KERNEL | __GFP_NOFAIL,
-	};
-	struct spanheap *h = test->priv;
-	void *p = alloc(h, 1);
-	u32 i;
-
-	log_start();
-	expect_warning(true);
-	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 1, 0, 0, bad[i]));
-	expect_warning(false);
-	log_stop();
-	KUNIT_EXPECT_LE(test, log_count("WARNING:"), 1u);	/* once since boot */
-	/* That check may be a copy of its own, depending on the compiler */
-	log_start();
-	expect_warning(true);
-	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		KUNIT_EXPECT_FALSE(test, spanheap_heap_resize(h, p, 2, bad[i], _THIS_IP_));
-	expect_warning(false);
-	log_stop();
-	KUNIT_EXPECT_LE(test, log_count("WARNING:"), 1u);
-	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, ARRAY_SIZE(bad));
-	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, PAGE_SIZE);
-	check(test, h);
-}
-
-static void allowed_gfp_is_honoured(struct kunit *test)
-{
-	static const gfp_t good[] = {
-		GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, GFP_ATOMIC,
-		GFP_KERNEL | __GFP_NORETRY, GFP_KERNEL | __GFP_RETRY_MAYFAIL,
-		GFP_NOWAIT | __GFP_ZERO,
-	};
-	struct spanheap *h = test->priv;
-	void *p;
-	u32 i;
-
-	for (i = 0; i < ARRAY_SIZE(good); i++)
-		KUNIT_EXPECT_NOT_NULL(test, alloc_as(h, NULL, 200, 0, 0, good[i]));
-	check(test, h);
-	/* where nothing may sleep: growth, with leaves and records, clearing, free */
-	local_irq_disable();
-	p = alloc_as(h, NULL, 400, 0, 0, GFP_ATOMIC | __GFP_ZERO);
-	release(h, p);
-	local_irq_enable();
-	KUNIT_EXPECT_NOT_NULL(test, p);
-	check(test, h);
-}
-
 /* M8: only what is taken gets memory; of it, only what has none */
 static void only_pages_taken_are_backed(struct kunit *test)
 {
@@ -852,8 +799,6 @@ static struct kunit_case heap_cases[] = {
 	KUNIT_CASE(smallest_that_fits_is_taken),
 	KUNIT_CASE(equal_sizes_are_taken_last_in_first_out),
 	KUNIT_CASE(senseless_requests_are_refused),
-	KUNIT_CASE(impossible_gfp_is_warned_about_and_refused),
-	KUNIT_CASE(allowed_gfp_is_honoured),
 	KUNIT_CASE(only_pages_taken_are_backed),
 	KUNIT_CASE(backed_pages_are_counted_by_leaf_and_group),
 	KUNIT_CASE(split_keeps_age_and_known_zero),
@@ -879,8 +824,6 @@ static struct kunit_case heap_cached_cases[] = {
 	KUNIT_CASE(counters_follow_allocation_and_free),
 	KUNIT_CASE(zeroing_skips_pages_known_to_be_zero),
 	KUNIT_CASE(senseless_requests_are_refused),
-	KUNIT_CASE(impossible_gfp_is_warned_about_and_refused),
-	KUNIT_CASE(allowed_gfp_is_honoured),
 	KUNIT_CASE(growth_is_rounded_and_joins_the_end),
 	KUNIT_CASE(failed_growth_says_so_once),
 	KUNIT_CASE(span_is_found_by_its_ends),

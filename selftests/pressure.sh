@@ -23,6 +23,7 @@ exhaust() {
 	echo "charged $u"; rmmod spanheap_test && [ "$u" = 0 ] && [ "$(val failed_allocs)" -gt "$f" ] && check_ok
 }
 t "without memory, an allocation that must not wait is refused and loses nothing" exhaust
+t "a mempool of spans works without memory" run mempool
 t "no process was killed then either" sh -c '! dmesg | grep -i "out of memory"'
 t "and unloads" rmmod spanheap
 done_testing

@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
+#include <linux/mempool.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/random.h>
@@ -479,6 +480,19 @@ static int test_badgfp(void)
 	return 0;
 }
 
+/* Under a lock, with a warm cache: DEBUG_ATOMIC_SLEEP tells all the same */
+static int test_atomicsleep(void)
+{
+	DEFINE_SPINLOCK(lock);
+
+	spanheap_free(spanheap_alloc(client, 2, GFP_KERNEL));
+	spin_lock(&lock);
+	spanheap_free(spanheap_alloc(client, 2, GFP_ATOMIC));
+	spanheap_free(spanheap_alloc(client, 2, GFP_KERNEL));
+	spin_unlock(&lock);
+	return 0;
+}
+
 static int test_badfree(void)
 {
 	u8 *p = spanheap_alloc(client, 4, GFP_KERNEL);
@@ -646,6 +660,56 @@ static void hog_all(void)
 	}
 }
 
+static void unhog(void)
+{
+	struct hog *h;
+
+	while ((h = hogged)) {
+		hogged = h->next;
+		free_page((unsigned long)h);
+	}
+}
+
+#define POOL	16
+
+/* A mempool of spans gives what it has while the system has nothing */
+static int test_mempool(void)
+{
+	struct spanheap_mempool of = { .client = client, .nr_pages = 20 };
+	void *p[POOL], *beyond;
+	mempool_t *pool;
+	int i, got = 0;
+
+	pool = mempool_create(POOL, spanheap_mempool_alloc, spanheap_mempool_free, &of);
+	EXPECT(pool);
+	spanheap_release_memory();	/* so that the heap has no idle pages */
+	hog_all();
+	for (i = 0; i < POOL; i++) {
+		p[i] = mempool_alloc(pool, GFP_NOIO);	/* would wait for ever */
+		got += !!p[i];
+		if (p[i])
+			memset(p[i], i, 20 * PAGE_SIZE);
+	}
+	hog_all();
+	beyond = mempool_alloc(pool, GFP_NOWAIT);
+	unhog();
+	for (i = 0; i < POOL; i++) {
+		if (p[i] && memchr_inv(p[i], i, 20 * PAGE_SIZE))
+			got = 0;
+		mempool_free(p[i], pool);
+	}
+	mempool_free(beyond, pool);
+	mempool_destroy(pool);
+	EXPECT(got == POOL);
+	pool = mempool_create(2, spanheap_mempool_alloc, spanheap_mempool_free, (void *)3);
+	EXPECT(pool);
+	p[0] = mempool_alloc(pool, GFP_KERNEL);
+	EXPECT(spanheap_nr_pages(p[0]) == 3);
+	mempool_free(p[0], pool);
+	mempool_destroy(pool);
+	return 0;
+}
+
 static int test_exhaust(void)
 {
 	static const gfp_t flags[] = { GFP_NOWAIT, GFP_ATOMIC };
@@ -668,10 +732,7 @@ static int test_exhaust(void)
 		refused++;
 	}
 	st = stats();
-	while ((s = hogged)) {
-		hogged = s->next;
-		free_page((unsigned long)s);
-	}
+	unhog();
 	while ((s = spans)) {
 		spans = s->next;
 		spanheap_free(s);
@@ -932,6 +993,7 @@ static const struct test_case cases[] = {
 	{ "resize", test_resize }, { "release", test_release },
 	{ "zero", test_zero }, { "limit", test_limit },
 	{ "names", test_names }, { "badsize", test_badsize },
+	{ "atomicsleep", test_atomicsleep },
 	{ "badgfp", test_badgfp }, { "badfree", test_badfree },
 	{ "hold", test_hold }, { "orphan", test_orphan },
 	{ "idle", test_idle }, { "toobig", test_toobig },
@@ -940,7 +1002,7 @@ static const struct test_case cases[] = {
 	{ "irqsoff", test_irqsoff }, { "initfree", test_initfree },
 	{ "initalloc", test_initalloc }, { "scatter", test_scatter },
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
-	{ "exhaust", test_exhaust }, { "fill", test_fill },
+	{ "exhaust", test_exhaust }, { "mempool", test_mempool }, { "fill", test_fill },
 	{ "travel", test_travel }, { "keep", test_keep }, { "afterfree", test_afterfree },
 	{}
 };

@@ -220,6 +220,21 @@ void spanheap_get_stats(struct spanheap_stats *stats);
 void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
 			  size_t nr_pages, gfp_t gfp);
 
+/**
+ * struct spanheap_mempool - the pool_data of a mempool of spans
+ * @client: who pays, or NULL
+ * @nr_pages: length of each span in pages
+ *
+ * mempool_create(min_nr, spanheap_mempool_alloc, spanheap_mempool_free, &pool)
+ */
+struct spanheap_mempool {
+	struct spanheap_client *client;
+	size_t nr_pages;
+};
+
+void *spanheap_mempool_alloc(gfp_t gfp, void *data);
+void spanheap_mempool_free(void *addr, void *data);
+
 DEFINE_FREE(spanheap, void *, if (_T) spanheap_free(_T))
 
 #endif /* _LINUX_SPANHEAP_H */

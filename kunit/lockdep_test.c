@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What lockdep knows of the heap's rules. Linked last: after its first report lockdep is
+ * off.
+ */
+#include <linux/mutex.h>
+
+#include "fake_arena.h"
+
+static DEFINE_MUTEX(callback_lock);
+
+static enum spanheap_verdict takes_lock(void *addr, size_t nr_pages, void *priv)
+{
+	mutex_lock(&callback_lock);
+	mutex_unlock(&callback_lock);
+	return SPANHEAP_KEEP;
+}
+
+/*
+ * A lock that a sweep callback takes is held
+ * around an allocation that may sweep. The allocation finds a warm cache and sweeps
+ * nothing, but lockdep tells.
+ */
+static void lockdep_knows_the_rule_about_callbacks_locks(struct kunit *test)
+{
+	static const struct spanheap_client_ops ops = { .sweep = takes_lock };
+	const struct spanheap_client_attr attr = { .name = "swept", .ops = &ops };
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c;
+	void *p;
+
+	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
+		kunit_skip(test, "the kernel is built without PROVE_LOCKING");
+	c = spanheap_heap_register(h, &attr);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	release(h, alloc(h, 2));	/* something cached */
+	p = alloc_as(h, c, 1, 0, 0, GFP_KERNEL);
+	spanheap_cycle(c);
+	spanheap_sweep(c, 1, SMALL_PAGES);
+	log_start();
+	expect_warning(true);
+	mutex_lock(&callback_lock);
+	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOFS));	/* may not sweep: right */
+	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOWAIT));
+	mutex_unlock(&callback_lock);
+	log_stop();
+	KUNIT_EXPECT_EQ(test, log_count("locking dependency"), 0);
+	log_start();
+	mutex_lock(&callback_lock);
+	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_KERNEL));
+	mutex_unlock(&callback_lock);
+	expect_warning(false);
+	log_stop();
+	KUNIT_EXPECT_EQ(test, log_count("possible circular locking dependency"), 1);
+	KUNIT_EXPECT_GE(test, log_count("spanheap_sweep_callback"), 1);
+	release(h, p);
+	spanheap_heap_unregister(c);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(lockdep_knows_the_rule_about_callbacks_locks),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name = "spanheap_lockdep",
+	.init = test_cached_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = cases,
+};
+
+kunit_test_suite(suite);
