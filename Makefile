@@ -8,7 +8,7 @@ export INSTALL_MOD_PATH
 .PHONY: all check kunit selftest matrix debug dkms-test profile-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
-	tools/build $(KDIR)
+	tools/make $(KDIR)
 check:	## every test: kunit, selftest, profile-test and dkms-test
 	tools/check
 kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
@@ -29,12 +29,12 @@ bench:	## measure beside the other allocators, into Documentation/performance
 	tools/bench
 lint:	## checkpatch, kernel-doc, shellcheck, layers, sparse, coccicheck
 	tools/lint
-docs:	## the documentation as text and HTML, below the cache
+docs:	## the documentation as text and HTML, below the cache (fetches kernel source)
 	tools/docs
-install:	## install spanheap.ko for KDIR, below DESTDIR if given
+install:	## install spanheap.ko, headers and Module.symvers for KDIR, below DESTDIR if given
 	tools/install $(KDIR)
 dkms-install:	## install through DKMS, for this kernel and those to come
-	tools/dkms install
+	DESTDIR=$(DESTDIR) tools/dkms install
 clean:	## forget the modules that were built (kernels stay)
 	rm -rf $${XDG_CACHE_HOME:-$$HOME/.cache}/spanheap/build
 help:	## this list
