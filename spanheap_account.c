@@ -72,16 +72,19 @@ static void fold_visit(struct cache_visit *v, struct span_cache *cache)
 	spanheap_fold(c, per_cpu_ptr(c->counts, cache->cpu));
 }
 
-/* From here on the limit holds for every allocation that begins */
+/*
+ * From here on the limit holds for every allocation that begins. The lock keeps two
+ * callers from folding the share of an offline CPU, which has no section, twice.
+ */
 void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 {
 	struct cache_visit v = { .fn = fold_visit, .arg = c };
 
-	spin_lock_irq(&c->heap->lock);
+	mutex_lock(&c->limit_lock);
 	WRITE_ONCE(c->limit_pages, limit_pages);
-	spin_unlock_irq(&c->heap->lock);
 	/* Sections that begin now see the limit; shares of before are folded */
 	spanheap_cache_visit_all(&c->heap->caches, &v);
+	mutex_unlock(&c->limit_lock);
 }
 
 /*

@@ -56,11 +56,11 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	c->flags = attr->flags;
 	c->ops = attr->ops;
 	c->priv = attr->priv;
-	/* a limit below one page is one page: 0 would be none */
-	c->limit_pages = attr->limit_bytes ? max(attr->limit_bytes >> PAGE_SHIFT, 1ULL) : 0;
+	c->limit_pages = limit_to_pages(attr->limit_bytes);
 	c->last_cycle = h->clock();
 	mutex_init(&c->collect_lock);
 	mutex_init(&c->cycle_lock);
+	mutex_init(&c->limit_lock);
 	init_completion(&c->released);
 	if (spanheap_account_init(c) || spanheap_sweep_init(c))
 		goto out;

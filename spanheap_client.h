@@ -40,7 +40,8 @@ struct spanheap_client {
 	struct mutex collect_lock;	/* one collection at a time */
 	struct mutex cycle_lock;	/* one beginning of a cycle at a time */
 
-	u64 limit_pages;		/* 0: none; written under the heap lock */
+	struct mutex limit_lock;	/* one writer of limit_pages */
+	u64 limit_pages;		/* 0: none; read without a lock */
 	struct client_counts __percpu *counts;
 
 	/*
@@ -96,6 +97,15 @@ static inline u32 busy_index(const struct span *s)
 static inline bool unswept(const struct client_sweep *sw, const struct span *s)
 {
 	return s->sweepgen == sw->gen - 2;
+}
+
+/*
+ * A limit in pages, of an attribute or of the sysfs file: rounded down, but to no less
+ * than a page, as 0 is no limit
+ */
+static inline u64 limit_to_pages(u64 bytes)
+{
+	return bytes ? max_t(u64, bytes >> PAGE_SHIFT, 1) : 0;
 }
 
 /* Must client c get s cleared? With SPANHEAP_SKIP_INIT it may see its own old data. */

@@ -6,6 +6,7 @@
  *
  *	spanheap_client.collect_lock (mutex) one collect callback of a client at a time
  *	spanheap_client.cycle_lock (mutex) one beginner of a client's cycles at a time
+ *	spanheap_client.limit_lock (mutex) one writer of a client's limit at a time
  *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
  *	spanheap.drain_lock	(mutex) one emptying of the caches at a time; as below
  *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so

@@ -172,9 +172,7 @@ static ssize_t limit_bytes_store(struct kobject *kobj, struct kobj_attribute *at
 
 	if (err)
 		return err;
-	if (bytes && bytes < PAGE_SIZE)
-		return -EINVAL;
-	spanheap_set_limit(to_client(kobj), bytes >> PAGE_SHIFT);
+	spanheap_set_limit(to_client(kobj), limit_to_pages(bytes));
 	return count;
 }
 

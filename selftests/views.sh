@@ -40,10 +40,14 @@ t "a client's files show what it has" client
 limit() {
 	L=$H/clients/test/limit_bytes
 	echo 8388608 >$L && [ "$(cat $L)" = 8388608 ] || return 1
-	for v in -1 1 4095 x '' 18446744073709551616; do
+	for v in -1 x '' 18446744073709551616; do
 		refused sh -c "echo '$v' >$L" || { echo "took '$v'"; return 1; }
 	done
-	[ "$(cat $L)" = 8388608 ] && echo 0 >$L && [ "$(cat $L)" = 0 ]
+	[ "$(cat $L)" = 8388608 ] || return 1
+	for v in 1 4095 4096 8191; do	# as at registration
+		echo $v >$L && [ "$(cat $L)" = 4096 ] || { cat $L; return 1; }
+	done
+	echo 0 >$L && [ "$(cat $L)" = 0 ]
 }
 t "limit_bytes takes a size and refuses nonsense" limit
 for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do

@@ -108,7 +108,7 @@ struct spanheap_client_ops {
  * @name: name of its directory in /sys/kernel/spanheap/clients; unique, not
  *	empty, at most SPANHEAP_NAME_MAX bytes, no slash, not "." or ".."
  * @limit_bytes: most bytes it may have in use at once, 0 for no limit; rounded
- *	down to pages, but not below one page
+ *	down to pages, but not below one page, as in the sysfs file limit_bytes
  * @flags: 0, or SPANHEAP_SKIP_INIT, SPANHEAP_SHARED_PAGES and SPANHEAP_GUARD as wanted
  * @ops: callbacks, or NULL
  * @priv: passed to the callbacks
