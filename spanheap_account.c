@@ -88,19 +88,16 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 }
 
 /*
- * All numbers of a client. The peak of one without a limit may come out high by
+ * All numbers of a client; no lock. The peak of one without a limit may come out high by
  * twice the largest share, FOLD_PAGES or two spans, for each CPU but one: when one
  * had its share up before another had its own down.
  */
 void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum)
 {
-	unsigned long flags;
 	int cpu;
 
-	spin_lock_irqsave(&c->heap->lock, flags);
-	sum->allocs = c->allocs;
-	sum->frees = c->frees;
-	spin_unlock_irqrestore(&c->heap->lock, flags);
+	sum->allocs = READ_ONCE(c->allocs);
+	sum->frees = READ_ONCE(c->frees);
 	sum->pages = atomic64_read(&c->pages);
 	sum->peak = sum->pages;
 	for_each_possible_cpu(cpu) {

@@ -22,6 +22,7 @@
 #include <linux/spinlock.h>
 
 #include "spanheap_span.h"
+#include "spanheap_steps.h"
 
 #define CACHE_PAGES	16u			/* longest span in a magazine */
 #define MAG_MAX		256u			/* spans in a magazine, at most */
@@ -237,6 +238,7 @@ static inline struct heap_counts cache_sum(const struct span_caches *cs)
 
 	if (!cs->cpu)
 		return sum;
+	steps_begin(STEPS_SUM, cs);
 	for_each_possible_cpu(cpu) {
 		const struct heap_counts *n = &per_cpu_ptr(cs->cpu, cpu)->n;
 

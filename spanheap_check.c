@@ -121,12 +121,18 @@ static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
 
 static const char *__check_lists(struct spanheap *h)
 {
-	u32 i;
+	struct rb_node *last;
+	u32 i, largest;
 
 	for (i = 0; i < SMALL_PAGES; i++)
 		if (list_empty(&h->small[i]) == test_bit(i, h->nonempty) ||
 		    list_empty(&h->small[i]) != !h->nr_small[i])
 			return "list bitmap or count differs from the lists";
+	last = rb_last(&h->large);
+	largest = last ? rb_entry(last, struct span, node)->nr_pages :
+			 find_last_bit(h->nonempty, SMALL_PAGES) % SMALL_PAGES;
+	if (largest != h->largest_free)
+		return "longest free span is not the one that is counted";
 	return NULL;
 }
 

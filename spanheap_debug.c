@@ -6,6 +6,7 @@
 #define pr_fmt(fmt) "spanheap: " fmt
 
 #include <linux/mm.h>
+#include <linux/ratelimit.h>
 #include <linux/xarray.h>
 
 #include "spanheap_internal.h"
@@ -119,6 +120,8 @@ void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 		    size_t nr_pages, gfp_t gfp, int err)
 {
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
 	unsigned long flags;
 	s64 inuse;
 
@@ -126,11 +129,12 @@ void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 	h->failed_allocs++;
 	client->failed_allocs++;
 	spin_unlock_irqrestore(&h->lock, flags);
-	if (gfp & __GFP_NOWARN)
+	/* The sum over all CPUs is for a message only */
+	if (gfp & __GFP_NOWARN || !__ratelimit(&limit))
 		return NULL;
 	inuse = (s64)READ_ONCE(h->unlisted_pages) - heap_cached(h);
-	pr_warn_ratelimited("%s: cannot allocate %zu pages (%llu bytes), %lld bytes in use: error %d\n",
-			    client->name, nr_pages, (u64)nr_pages << PAGE_SHIFT,
-			    max(inuse, 0LL) << PAGE_SHIFT, err);
+	pr_warn("%s: cannot allocate %zu pages (%llu bytes), %lld bytes in use: error %d\n",
+		client->name, nr_pages, (u64)nr_pages << PAGE_SHIFT,
+		max(inuse, 0LL) << PAGE_SHIFT, err);
 	return NULL;
 }

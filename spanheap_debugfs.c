@@ -102,7 +102,7 @@ static int free_show(struct seq_file *m, void *v)
 	large = h->nr_free;
 	for (i = 1; i < SMALL_PAGES; i++)
 		large -= h->nr_small[i];
-	largest = __spanheap_largest_free(h);
+	largest = h->largest_free;
 	spin_unlock_irqrestore(&h->lock, flags);
 
 	for (i = 1; i < SMALL_PAGES; i++) {

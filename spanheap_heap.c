@@ -11,31 +11,42 @@
 
 struct spanheap *spanheap_heap;
 
-void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
+/*
+ * Takes no lock, so that whoever reads delays nobody: each counter is of some moment of
+ * the call. What is derived from them is clamped, so that whatever moves meanwhile
+ * inuse + idle = sys, sys - released = resident and released + cached <= idle.
+ *
+ * per_cpu: with what CPUs count, which is part of inuse, idle, cached, zeroed, allocs,
+ * frees, spans and objects. The others are complete without, and the counters of other
+ * CPUs are better left in these CPUs' caches.
+ */
+void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per_cpu)
 {
-	struct heap_counts sum;
-	unsigned long flags;
+	struct heap_counts sum = {};
+	u64 used = READ_ONCE(h->used);
+	u64 unlisted = min(READ_ONCE(h->unlisted_pages), used);
+	u64 released = min(READ_ONCE(h->released_pages), used - unlisted);
 	u64 cached, inuse;
 
-	spin_lock_irqsave(&h->lock, flags);
-	sum = cache_sum(&h->caches);
-	/* Caches move while they are summed; what they hold is in unlisted_pages */
-	cached = clamp_t(s64, sum.pushed_pages - sum.popped_pages - h->uncached_pages, 0,
-			 h->unlisted_pages);
-	inuse = h->unlisted_pages - cached;
+	if (per_cpu)
+		sum = cache_sum(&h->caches);
+	/* What caches hold is in unlisted_pages */
+	cached = clamp_t(s64, sum.pushed_pages - sum.popped_pages -
+			 READ_ONCE(h->uncached_pages), 0, unlisted);
+	inuse = unlisted - cached;
 	*st = (struct spanheap_stats) {
 		.arena_bytes = (u64)h->arena_pages << PAGE_SHIFT,
-		.sys_bytes = (u64)h->used << PAGE_SHIFT,
+		.sys_bytes = used << PAGE_SHIFT,
 		.inuse_bytes = inuse << PAGE_SHIFT,
-		.idle_bytes = (h->used - inuse) << PAGE_SHIFT,
-		.released_bytes = h->released_pages << PAGE_SHIFT,
-		.resident_bytes = (h->used - h->released_pages) << PAGE_SHIFT,
+		.idle_bytes = (used - inuse) << PAGE_SHIFT,
+		.released_bytes = released << PAGE_SHIFT,
+		.resident_bytes = (used - released) << PAGE_SHIFT,
 		.cached_bytes = cached << PAGE_SHIFT,
-		.allocs = h->allocs + sum.allocs,
-		.frees = h->frees + sum.frees,
-		.span_meta_bytes = h->nr_records * sizeof(struct span),
+		.allocs = READ_ONCE(h->allocs) + sum.allocs,
+		.frees = READ_ONCE(h->frees) + sum.frees,
+		.span_meta_bytes = READ_ONCE(h->nr_records) * sizeof(struct span),
 		.other_meta_bytes = sizeof(*h) +
-			h->nr_map_leaves * (sizeof(struct map_leaf) + PAGE_SIZE) +
+			READ_ONCE(h->nr_map_leaves) * (sizeof(struct map_leaf) + PAGE_SIZE) +
 			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover) +
 					sizeof(*h->leaf_backed)) +
 			DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP) *
@@ -44,13 +55,13 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 			spanheap_special_meta(h) +
 			spanheap_prof_bytes(h) +
 			h->caches.bytes,
-		.failed_allocs = h->failed_allocs,
-		.invalid_frees = h->invalid_frees,
-		.grows = h->grows,
-		.scavenge_passes = h->scavenge_passes,
-		.scavenged_bytes = h->scavenged_pages << PAGE_SHIFT,
-		.tlb_flushes = h->tlb_flushes,
-		.largest_free_pages = __spanheap_largest_free(h),
+		.failed_allocs = READ_ONCE(h->failed_allocs),
+		.invalid_frees = READ_ONCE(h->invalid_frees),
+		.grows = READ_ONCE(h->grows),
+		.scavenge_passes = READ_ONCE(h->scavenge_passes),
+		.scavenged_bytes = READ_ONCE(h->scavenged_pages) << PAGE_SHIFT,
+		.tlb_flushes = READ_ONCE(h->tlb_flushes),
+		.largest_free_pages = READ_ONCE(h->largest_free),
 		.orphan_bytes = (u64)atomic64_read(&h->orphan->pages) << PAGE_SHIFT,
 		.zeroed_bytes = (atomic64_read(&h->zeroed_pages) +
 				 sum.zeroed_pages) << PAGE_SHIFT,
@@ -58,8 +69,8 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st)
 				       sum.zero_skipped_pages) << PAGE_SHIFT,
 	};
 	st->spans = max_t(s64, st->allocs - st->frees, 0);
-	st->objects = max_t(s64, st->spans + h->extra_objects + sum.extra_objects, 0);
-	spin_unlock_irqrestore(&h->lock, flags);
+	st->objects = max_t(s64, st->spans + READ_ONCE(h->extra_objects) +
+			    sum.extra_objects, 0);
 }
 
 static struct spanheap_client *inner_client(struct spanheap *h, const char *name)

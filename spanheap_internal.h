@@ -155,6 +155,7 @@ struct spanheap {
 	struct list_head spare;		/* records */
 	u32 nr_spare;
 	u32 nr_free;			/* free spans */
+	u32 largest_free;		/* pages of the longest of them; read without the lock */
 	u32 nr_releasing;		/* spans a releaser holds */
 	u64 seq;			/* grows with every change of the map, of what is
 					 * free in it, and of what is unswept
@@ -316,7 +317,6 @@ struct span *__spanheap_cut_tail(struct spanheap *h, struct span *s, u32 nr);
 struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
 				     struct prep *p);
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
-u32 __spanheap_largest_free(struct spanheap *h);
 
 /* spanheap_check.c */
 int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
@@ -401,7 +401,7 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 				      unsigned long nr_pages,
 				      unsigned long (*clock)(void));
 void spanheap_heap_destroy(struct spanheap *h);
-void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st);
+void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per_cpu);
 int spanheap_check(struct spanheap *h, char *why, size_t size);
 
 /* spanheap_scav.c */
@@ -471,6 +471,8 @@ void spanheap_debugfs_exit(void);
 
 #ifdef SPANHEAP_BENCH
 #include "bench/hold.h"
+#elif defined(CONFIG_SPANHEAP_KUNIT)
+#include "kunit/hold.h"
 #endif
 
 #endif /* _SPANHEAP_INTERNAL_H */

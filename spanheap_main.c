@@ -466,15 +466,16 @@ EXPORT_SYMBOL_GPL(spanheap_release_memory);
 
 /**
  * spanheap_get_stats() - read the heap's counters
- * @stats: where they go, all of one moment, but for what CPUs do in their caches
- *	meanwhile; inuse + idle = sys and sys - released = resident always hold
+ * @stats: where they go; each is of some moment during the call. Whatever moves
+ *	meanwhile, inuse + idle = sys, sys - released = resident and
+ *	released + cached <= idle hold
  *
- * Context: Any but NMI. Takes the heap lock (irqsave).
+ * Context: Any. Takes no lock; reads a counter of each possible CPU.
  */
 void spanheap_get_stats(struct spanheap_stats *stats)
 {
 	if (spanheap_heap)
-		spanheap_heap_stats(spanheap_heap, stats);
+		spanheap_heap_stats(spanheap_heap, stats, true);
 	else
 		memset(stats, 0, sizeof(*stats));
 }

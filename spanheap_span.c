@@ -73,6 +73,17 @@ static bool rb_less(struct rb_node *a, const struct rb_node *b)
 			  rb_entry(b, struct span, node));
 }
 
+static u32 __longest(struct spanheap *h)
+{
+	struct rb_node *node = rb_last(&h->large);
+	u32 bit;
+
+	if (node)
+		return rb_entry(node, struct span, node)->nr_pages;
+	bit = find_last_bit(h->nonempty, SMALL_PAGES);
+	return bit < SMALL_PAGES ? bit : 0;
+}
+
 /* Backed spans first, so that an exact fit finds memory before holes */
 static void __list_insert(struct spanheap *h, struct span *s)
 {
@@ -87,6 +98,8 @@ static void __list_insert(struct spanheap *h, struct span *s)
 		h->nr_small[s->nr_pages]++;
 	}
 	h->nr_free++;
+	if (s->nr_pages > h->largest_free)
+		WRITE_ONCE(h->largest_free, s->nr_pages);
 }
 
 static void __list_remove(struct spanheap *h, struct span *s)
@@ -99,18 +112,8 @@ static void __list_remove(struct spanheap *h, struct span *s)
 			__clear_bit(s->nr_pages, h->nonempty);
 	}
 	h->nr_free--;
-}
-
-u32 __spanheap_largest_free(struct spanheap *h)
-{
-	struct rb_node *node = rb_last(&h->large);
-	u32 bit;
-
-	lockdep_assert_held(&h->lock);
-	if (node)
-		return rb_entry(node, struct span, node)->nr_pages;
-	bit = find_last_bit(h->nonempty, SMALL_PAGES);
-	return bit < SMALL_PAGES ? bit : 0;
+	if (s->nr_pages == h->largest_free)
+		WRITE_ONCE(h->largest_free, __longest(h));
 }
 
 /* The smallest large span of at least nr pages, the lowest address on a tie */

@@ -14,6 +14,7 @@ static struct kobject *dir;
 struct stat_attr {
 	struct kobj_attribute attr;
 	size_t offset;
+	bool per_cpu;		/* see spanheap_heap_stats() */
 };
 
 static ssize_t stat_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
@@ -21,37 +22,38 @@ static ssize_t stat_show(struct kobject *kobj, struct kobj_attribute *attr, char
 	struct stat_attr *a = container_of(attr, struct stat_attr, attr);
 	struct spanheap_stats st;
 
-	spanheap_heap_stats(spanheap_heap, &st);
+	spanheap_heap_stats(spanheap_heap, &st, a->per_cpu);
 	return sysfs_emit(buf, "%llu\n", *(u64 *)((char *)&st + a->offset));
 }
 
-#define STAT(_name)							\
+#define STAT(_name, _per_cpu)						\
 static struct stat_attr stat_##_name = {				\
 	.attr = __ATTR(_name, 0444, stat_show, NULL),			\
 	.offset = offsetof(struct spanheap_stats, _name),		\
+	.per_cpu = _per_cpu,						\
 }
 
-STAT(arena_bytes);
-STAT(sys_bytes);
-STAT(inuse_bytes);
-STAT(idle_bytes);
-STAT(released_bytes);
-STAT(resident_bytes);
-STAT(cached_bytes);
-STAT(objects);
-STAT(spans);
-STAT(span_meta_bytes);
-STAT(other_meta_bytes);
-STAT(allocs);
-STAT(frees);
-STAT(failed_allocs);
-STAT(invalid_frees);
-STAT(grows);
-STAT(scavenge_passes);
-STAT(scavenged_bytes);
-STAT(tlb_flushes);
-STAT(largest_free_pages);
-STAT(orphan_bytes);
+STAT(arena_bytes, false);
+STAT(sys_bytes, false);
+STAT(inuse_bytes, true);
+STAT(idle_bytes, true);
+STAT(released_bytes, false);
+STAT(resident_bytes, false);
+STAT(cached_bytes, true);
+STAT(objects, true);
+STAT(spans, true);
+STAT(span_meta_bytes, false);
+STAT(other_meta_bytes, false);
+STAT(allocs, true);
+STAT(frees, true);
+STAT(failed_allocs, false);
+STAT(invalid_frees, false);
+STAT(grows, false);
+STAT(scavenge_passes, false);
+STAT(scavenged_bytes, false);
+STAT(tlb_flushes, false);
+STAT(largest_free_pages, false);
+STAT(orphan_bytes, false);
 
 struct knob_attr {
 	struct kobj_attribute attr;
@@ -155,7 +157,14 @@ CLIENT(peak_bytes, n.peak << PAGE_SHIFT);
 CLIENT(spans, max_t(s64, n.allocs - n.frees, 0));
 CLIENT(allocs, n.allocs);
 CLIENT(frees, n.frees);
-CLIENT(failed_allocs, READ_ONCE(c->failed_allocs));
+
+static ssize_t failed_allocs_show(struct kobject *kobj, struct kobj_attribute *attr,
+				  char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(to_client(kobj)->failed_allocs));
+}
+
+static struct kobj_attribute client_failed_allocs = __ATTR_RO(failed_allocs);
 
 static ssize_t limit_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
 				char *buf)

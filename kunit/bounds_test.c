@@ -10,6 +10,104 @@
 
 #include "fake_arena.h"
 
+struct spanheap_steps spanheap_steps[NR_STEPS_OF];
+
+/* From here on steps are counted */
+static void watch(struct spanheap *h)
+{
+	u32 i;
+
+	for (i = 0; i < NR_STEPS_OF; i++)
+		spanheap_steps[i] = (struct spanheap_steps) { .watched = h };
+	spanheap_steps[STEPS_HOLD].watched = &h->lock;
+	spanheap_steps[STEPS_VISIT].watched = &h->caches;
+	spanheap_steps[STEPS_SUM].watched = &h->caches;
+}
+
+static u32 times(enum spanheap_steps_of of)
+{
+	return spanheap_steps[of].times;
+}
+
+static u32 __maybe_unused most(enum spanheap_steps_of of)
+{
+	return spanheap_steps[of].most;
+}
+
+/* ---- readers ---- */
+
+/* Whoever reads a number takes no lock that an allocation takes */
+static void readers_take_no_lock(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "read", 0);
+	void *p = alloc_as(h, c, 300, 0, 0, GFP_KERNEL);
+	struct spanheap_stats st;
+
+	watch(h);
+	st = *stats(h);
+	KUNIT_EXPECT_EQ(test, st.inuse_bytes, 300 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, counts(c).pages, 300);
+	spanheap_heap_stats(h, &st, false);
+	KUNIT_EXPECT_EQ(test, st.resident_bytes, 300 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 1u);
+	KUNIT_EXPECT_EQ(test, times(STEPS_HOLD), 0u);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, times(STEPS_HOLD), 1u);	/* holds are seen */
+	spanheap_heap_unregister(c);
+}
+
+/* Identities hold for any numbers that a reader without the lock may meet */
+static void torn_counters_still_add_up(struct kunit *test)
+{
+	static const struct { u32 used; u64 unlisted, released; s64 uncached; } torn[] = {
+		{ 100, 150, 0, 0 }, { 100, 60, 70, 0 }, { 0, 10, 10, 0 },
+		{ 100, 60, 20, -1000 }, { 100, 60, 40, 1000 }, { 100, 0, 200, -50 },
+	};
+	struct spanheap *h = test->priv;
+	struct spanheap_stats st;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(torn); i++) {
+		h->used = torn[i].used;
+		h->unlisted_pages = torn[i].unlisted;
+		h->released_pages = torn[i].released;
+		h->uncached_pages = torn[i].uncached;
+		st = *stats(h);
+		KUNIT_EXPECT_EQ(test, st.sys_bytes, st.inuse_bytes + st.idle_bytes);
+		KUNIT_EXPECT_EQ(test, st.resident_bytes, st.sys_bytes - st.released_bytes);
+		KUNIT_EXPECT_LE(test, st.released_bytes + st.cached_bytes, st.idle_bytes);
+		KUNIT_EXPECT_LE(test, st.idle_bytes, st.sys_bytes);
+		KUNIT_EXPECT_LE(test, st.resident_bytes, st.sys_bytes);
+	}
+	h->used = 0;
+	h->unlisted_pages = 0;
+	h->released_pages = 0;
+	h->uncached_pages = 0;
+	check(test, h);
+}
+
+/* A refusal that is not logged sums nothing over the CPUs */
+static void refusal_sums_only_for_a_message(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "limited", 1);
+	u32 i;
+
+	watch(h);
+	for (i = 0; i < 100; i++)	/* 10 in 5 s are logged */
+		KUNIT_EXPECT_NULL(test, spanheap_heap_alloc(h, c, 2, 0, 0, GFP_KERNEL, _RET_IP_));
+	KUNIT_EXPECT_LE(test, times(STEPS_SUM), 20u);
+	watch(h);
+	for (i = 0; i < 100; i++)
+		KUNIT_EXPECT_NULL(test, alloc_as(h, c, 2, 0, 0, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 0u);
+	KUNIT_EXPECT_EQ(test, c->failed_allocs, 200);
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 200);
+	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 1u);	/* sums are seen */
+	spanheap_heap_unregister(c);
+}
+
 /* ---- limits ---- */
 
 struct limit_writer {
@@ -75,6 +173,9 @@ static void limit_is_rounded_in_one_way(struct kunit *test)
 }
 
 static struct kunit_case bounds_cases[] = {
+	KUNIT_CASE(readers_take_no_lock),
+	KUNIT_CASE(torn_counters_still_add_up),
+	KUNIT_CASE(refusal_sums_only_for_a_message),
 	KUNIT_CASE(one_writer_of_a_limit_at_a_time),
 	KUNIT_CASE(limit_is_rounded_in_one_way),
 	{}

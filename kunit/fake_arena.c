@@ -219,7 +219,7 @@ const struct spanheap_stats *stats(struct spanheap *h)
 {
 	static struct spanheap_stats st;
 
-	spanheap_heap_stats(h, &st);
+	spanheap_heap_stats(h, &st, true);
 	return &st;
 }
 
