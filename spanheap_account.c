@@ -9,6 +9,7 @@
  */
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <compat/kasan.h>
@@ -65,6 +66,14 @@ void spanheap_uncharge(struct spanheap_client *c, u32 nr)
 	atomic64_sub(nr, &c->pages);
 }
 
+static bool has_share(struct cache_visit *v, struct span_cache *cache)
+{
+	struct spanheap_client *c = v->arg;
+	struct client_counts *n = per_cpu_ptr(c->counts, cache->cpu);
+
+	return READ_ONCE(n->pages) || READ_ONCE(n->peak);
+}
+
 static void fold_visit(struct cache_visit *v, struct span_cache *cache)
 {
 	struct spanheap_client *c = v->arg;
@@ -78,12 +87,17 @@ static void fold_visit(struct cache_visit *v, struct span_cache *cache)
  */
 void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 {
-	struct cache_visit v = { .fn = fold_visit, .arg = c };
+	struct cache_visit v = { .wanted = has_share, .fn = fold_visit, .arg = c };
+	bool shares;
 
 	mutex_lock(&c->limit_lock);
+	shares = !c->limit_pages && c->heap->caches.cpu;
 	WRITE_ONCE(c->limit_pages, limit_pages);
-	/* Sections that begin now see the limit; shares of before are folded */
-	spanheap_cache_visit_all(&c->heap->caches, &v);
+	if (limit_pages && shares) {
+		/* Sections that saw no limit are over, and make no share any more */
+		synchronize_rcu();
+		spanheap_cache_visit_all(&c->heap->caches, &v);
+	}
 	mutex_unlock(&c->limit_lock);
 }
 

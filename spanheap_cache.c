@@ -10,7 +10,9 @@
  */
 #include <linux/cpu.h>
 #include <linux/mm.h>
+#include <linux/nodemask.h>
 #include <linux/random.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 
@@ -23,60 +25,54 @@ static void visit_this_cpu(void *arg)
 	struct cache_visit *v = arg;
 	struct span_cache *c = this_cpu_ptr(v->caches->cpu);
 
-	if (READ_ONCE(c->entered))
-		atomic_inc(&v->missed);
-	else if (v->fn)
+	steps_begin(STEPS_VISIT, v->caches);
+	v->missed = READ_ONCE(c->entered);
+	if (!v->missed)
 		v->fn(v, c);
+	steps_end(STEPS_VISIT, v->caches);
 }
 
 /*
- * Run v->fn for each online CPU on that CPU, outside of its section. Sections are
- * short, so few CPUs are met inside one. fn may run again on a CPU that was met.
+ * Run v->fn on that CPU, outside of its section. Sections are short, so a CPU is seldom
+ * met inside one. False: the CPU is offline.
  */
-void spanheap_cache_visit(struct span_caches *cs, struct cache_visit *v)
+bool spanheap_cache_visit(struct span_caches *cs, int cpu, struct cache_visit *v)
 {
-	int cpu;
-
 	v->caches = cs;
-	atomic_set(&v->missed, 0);
-	on_each_cpu(visit_this_cpu, v, 1);
-	if (!atomic_read(&v->missed))
-		return;
-	/* Retry CPU by CPU: with many CPUs, all may never be outside at once */
-	for_each_online_cpu(cpu) {
-		do {
-			atomic_set(&v->missed, 0);
-			if (smp_call_function_single(cpu, visit_this_cpu, v, 1))
-				break;	/* offline by now */
-		} while (atomic_read(&v->missed));
-	}
+	do {
+		if (smp_call_function_single(cpu, visit_this_cpu, v, 1))
+			return false;
+	} while (v->missed);
+	return true;
 }
 
-/* Run v->fn for the cache of each possible CPU: online CPUs as above, others from here */
+/*
+ * Run v->fn for the caches for which v->wanted is true: on its CPU if that is online,
+ * else from here. The caller has waited until no CPU makes this true any more.
+ */
 void spanheap_cache_visit_all(struct span_caches *cs, struct cache_visit *v)
 {
+	struct span_cache *c;
 	int cpu;
 
-	if (!cs->cpu)
-		return;
 	cpus_read_lock();
-	spanheap_cache_visit(cs, v);
-	for_each_possible_cpu(cpu)
-		if (!cpu_online(cpu))
-			v->fn(v, per_cpu_ptr(cs->cpu, cpu));
+	for_each_possible_cpu(cpu) {
+		c = per_cpu_ptr(cs->cpu, cpu);
+		if (!v->wanted(v, c))
+			continue;
+		if (!spanheap_cache_visit(cs, cpu, v))
+			v->fn(v, c);
+	}
 	cpus_read_unlock();
 }
 
-/* No CPU uses its cache until spanheap_cache_resume() */
+/* No CPU uses its cache until spanheap_cache_resume(). Interrupts no CPU. May sleep. */
 void spanheap_cache_pause(struct span_caches *cs)
 {
-	struct cache_visit v = {};
-
 	if (!cs->cpu)
 		return;
 	atomic_inc(&cs->paused);
-	smp_mb__after_atomic();	/* pairs with the interrupt: see cache_enter() */
-	spanheap_cache_visit(cs, &v);
+	synchronize_rcu();	/* see cache_enter() */
 }
 
 void spanheap_cache_resume(struct span_caches *cs)
@@ -159,30 +155,67 @@ struct llist_node *spanheap_slot_push(struct span_caches *cs, struct span_cache 
 
 /* ---- emptying ---- */
 
-static void empty_magazine(struct magazine *m, u32 n, struct llist_head *spans)
-{
-	if (n)
-		llist_add_batch(spanheap_mag_chain(m, n), &m->span[n - 1]->cached, spans);
-}
-
-/* Called on the cache's CPU from an interrupt, so it takes no lock; or when that CPU is offline */
-void spanheap_cache_empty(struct span_cache *c, struct llist_head *spans)
+/*
+ * A guess from another CPU. What its user's CPU has freed before the caller got here is
+ * seen; of a CPU that is in its section, a magazine that changes hands may be missed.
+ */
+bool spanheap_cache_has_spans(const struct span_cache *c)
 {
 	u32 nr, i;
 
-	for (nr = 1; nr <= CACHE_PAGES; nr++) {
-		struct cache_bin *bin = &c->bin[nr];
+	for (nr = 1; nr <= CACHE_PAGES; nr++)
+		if (READ_ONCE(c->bin[nr].nr) || READ_ONCE(c->bin[nr].other_full))
+			return true;
+	for (i = 0; i < CACHE_SLOTS; i++)
+		if (READ_ONCE(c->slot[i]))
+			return true;
+	return false;
+}
 
-		empty_magazine(bin->loaded, bin->nr, spans);
-		empty_magazine(bin->other, bin->other_full ? bin->size : 0, spans);
-		bin->nr = 0;
-		bin->other_full = false;
+/*
+ * The CPU gets the empty magazines of a set, and the set what the CPU had. Called on the
+ * cache's CPU from an interrupt, or when that CPU is offline: a few dozen pointers
+ * change hands, however many spans there are.
+ */
+void spanheap_cache_take(struct span_cache *c, struct cache_set *set)
+{
+	u32 nr, i;
+
+	for (nr = 1; nr <= CACHE_PAGES; nr++)
+		swap(c->bin[nr], set->bin[nr]);
+	for (i = 0; i < CACHE_SLOTS; i++)
+		swap(c->slot[i], set->slot[i]);
+	steps_done(2 * CACHE_PAGES + CACHE_SLOTS);
+}
+
+/* A list of spans that are not in the set any more, MAG_MAX at most; NULL: it is empty */
+struct llist_node *spanheap_set_pop(struct cache_set *set)
+{
+	struct llist_node *spans;
+	u32 nr, i;
+
+	for (nr = 1; nr <= CACHE_PAGES; nr++) {
+		struct cache_bin *bin = &set->bin[nr];
+
+		if (bin->nr) {
+			spans = spanheap_mag_chain(bin->loaded, bin->nr);
+			bin->nr = 0;
+			return spans;
+		}
+		if (bin->other_full) {
+			bin->other_full = false;
+			return spanheap_mag_chain(bin->other, bin->size);
+		}
 	}
 	for (i = 0; i < CACHE_SLOTS; i++) {
-		if (c->slot[i])
-			llist_add(&c->slot[i]->cached, spans);
-		c->slot[i] = NULL;
+		if (!set->slot[i])
+			continue;
+		spans = &set->slot[i]->cached;
+		spans->next = NULL;
+		set->slot[i] = NULL;
+		return spans;
 	}
+	return NULL;
 }
 
 /* ---- life ---- */
@@ -205,20 +238,15 @@ void spanheap_caches_free(struct span_caches *cs)
 static bool init_cpu(struct span_caches *cs, int cpu)
 {
 	struct span_cache *c = per_cpu_ptr(cs->cpu, cpu);
-	void *mem = spanheap_mags_alloc(cs, 2, cpu_to_node(cpu));
-	u32 nr;
+	int nid = cpu_to_node(cpu);
+	void *mem = spanheap_mags_alloc(cs, 2, nid);
 
 	c->cpu = cpu;
+	c->node = nid == NUMA_NO_NODE ? first_online_node : nid;
 	c->magazines = mem;
 	if (!mem)
 		return false;
-	for (nr = 1; nr <= CACHE_PAGES; nr++) {
-		struct cache_bin *bin = &c->bin[nr];
-
-		bin->size = spanheap_mag_size(cs, nr);
-		bin->loaded = spanheap_mag_next(&mem, bin->size);
-		bin->other = spanheap_mag_next(&mem, bin->size);
-	}
+	spanheap_bins_init(cs, c->bin, &mem);
 	prandom_seed_state(&c->prof_rnd, get_random_u64());
 	return true;
 }

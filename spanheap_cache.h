@@ -7,8 +7,9 @@
  * A CPU's cache has no lock. Only that CPU touches it, in its section: with
  * preemption off and "entered" set. An interrupt that finds "entered" set gets no
  * section and its caller takes the slow path. Another CPU reaches the cache only by
- * an interrupt to its owner, see cache_visit(), which retries while it finds the
- * owner in its section.
+ * an interrupt to its owner, see spanheap_cache_visit(), which retries while it finds
+ * the owner in its section. Such an interrupt is sent only to a CPU that has something,
+ * and exchanges some pointers: what it got is worked on outside.
  */
 #ifndef _SPANHEAP_CACHE_H
 #define _SPANHEAP_CACHE_H
@@ -61,6 +62,7 @@ struct heap_counts {
 struct span_cache {
 	bool entered;
 	u32 cpu;			/* whose it is; constant */
+	u32 node;			/* where that CPU is; constant */
 	struct heap_counts n;
 	s64 prof_at;			/* more n.popped_pages than this: a sample of the profile */
 	u64 prof_distance;		/* what that was drawn from: mean bytes */
@@ -87,8 +89,15 @@ struct cache_shelf {
 	struct llist_node *first;
 } ____cacheline_aligned_in_smp;
 
+/* Empty magazines, to be exchanged for those of a CPU; and what the CPU had */
+struct cache_set {
+	struct cache_bin bin[CACHE_PAGES + 1];
+	struct span *slot[CACHE_SLOTS];
+};
+
 /* What the CPUs of a node share */
 struct cache_node {
+	struct cache_set spare;		/* the heap's drain_lock; else empty */
 	struct cache_depot depot[CACHE_PAGES + 1];
 	struct cache_shelf shelf[SLOT_PAGES + 1];
 	void *magazines;		/* their memory */
@@ -108,18 +117,20 @@ struct span_caches {
 	size_t bytes;			/* memory of caches and nodes */
 };
 
-/* A function that runs on each CPU, outside of that CPU's section */
+/* A function that runs on CPUs, outside of their sections */
 struct cache_visit {
-	void (*fn)(struct cache_visit *v, struct span_cache *c);	/* may be NULL */
+	/* Has c anything for fn? Called on any CPU, without a lock. */
+	bool (*wanted)(struct cache_visit *v, struct span_cache *c);
+	void (*fn)(struct cache_visit *v, struct span_cache *c);
 	struct span_caches *caches;
 	void *arg;
-	atomic_t missed;
+	bool missed;
 };
 
 /* spanheap_cache.c */
 int spanheap_caches_init(struct span_caches *cs, unsigned int kb, unsigned long arena_pages);
 void spanheap_caches_free(struct span_caches *cs);
-void spanheap_cache_visit(struct span_caches *cs, struct cache_visit *v);
+bool spanheap_cache_visit(struct span_caches *cs, int cpu, struct cache_visit *v);
 void spanheap_cache_visit_all(struct span_caches *cs, struct cache_visit *v);
 void spanheap_cache_pause(struct span_caches *cs);
 void spanheap_cache_resume(struct span_caches *cs);
@@ -128,7 +139,9 @@ struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin 
 struct span *spanheap_slot_pop(struct span_caches *cs, struct span_cache *c, u32 nr);
 struct llist_node *spanheap_slot_push(struct span_caches *cs, struct span_cache *c,
 				      struct span *s);
-void spanheap_cache_empty(struct span_cache *c, struct llist_head *spans);
+bool spanheap_cache_has_spans(const struct span_cache *c);
+void spanheap_cache_take(struct span_cache *c, struct cache_set *set);
+struct llist_node *spanheap_set_pop(struct cache_set *set);
 
 /* spanheap_depot.c */
 int spanheap_depot_create(struct span_caches *cs, unsigned long arena_pages);
@@ -136,6 +149,7 @@ void spanheap_depot_destroy(struct span_caches *cs);
 u32 spanheap_mag_size(struct span_caches *cs, u32 nr);
 void *spanheap_mags_alloc(struct span_caches *cs, u32 n, int nid);
 struct magazine *spanheap_mag_next(void **mem, u32 size);
+void spanheap_bins_init(struct span_caches *cs, struct cache_bin *bin, void **mem);
 struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n);
 bool spanheap_depot_swap(struct span_caches *cs, u32 nr, struct magazine **m, bool full);
 struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr);
@@ -160,9 +174,9 @@ static inline struct span_cache *cache_enter(struct span_caches *cs)
 	WRITE_ONCE(c->entered, true);
 	barrier();	/* the section begins */
 	/*
-	 * Test paused after entering: spanheap_cache_pause() raises it, then visits
-	 * every CPU, so that a visit which finds a CPU outside its section knows that
-	 * this CPU sees paused when it enters next.
+	 * Test paused after preemption is off: spanheap_cache_pause() raises it, then
+	 * waits for a grace period of RCU. A section that has not seen paused began
+	 * before that, and is over when the grace period is.
 	 */
 	if (unlikely(atomic_read(&cs->paused))) {
 		WRITE_ONCE(c->entered, false);

@@ -60,11 +60,24 @@ struct magazine *spanheap_mag_next(void **mem, u32 size)
 	return m;
 }
 
+/* Two empty magazines of each length out of that memory */
+void spanheap_bins_init(struct span_caches *cs, struct cache_bin *bin, void **mem)
+{
+	u32 nr;
+
+	for (nr = 1; nr <= CACHE_PAGES; nr++) {
+		bin[nr].size = spanheap_mag_size(cs, nr);
+		bin[nr].loaded = spanheap_mag_next(mem, bin[nr].size);
+		bin[nr].other = spanheap_mag_next(mem, bin[nr].size);
+	}
+}
+
 /* Empties m, which has n spans; returns the list of them, first to last */
 struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
 {
 	struct llist_node *first = NULL;
 
+	steps_done(n);
 	while (n) {
 		struct span *s = m->span[--n];
 
@@ -259,13 +272,14 @@ static struct cache_node *new_node(struct span_caches *cs, int nid)
 
 	if (!node)
 		return NULL;
-	node->magazines = spanheap_mags_alloc(cs, DEPOT_MAGS, nid);
+	node->magazines = spanheap_mags_alloc(cs, DEPOT_MAGS + 2, nid);
 	if (!node->magazines) {
 		kvfree(node);
 		return NULL;
 	}
 	cs->bytes += sizeof(*node);
 	mem = node->magazines;
+	spanheap_bins_init(cs, node->spare.bin, &mem);
 	for (nr = 1; nr <= CACHE_PAGES; nr++) {
 		struct cache_depot *d = &node->depot[nr];
 

@@ -6,6 +6,7 @@
 
 #include <linux/device.h>
 #include <linux/kernel.h>
+#include <linux/kstrtox.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -32,6 +33,29 @@ static const struct kernel_param_ops arena_mb_ops = {
 	.get = param_get_ulong,
 };
 
+/* From 4 MiB on magazines do not grow, from there on only what a node keeps does */
+#define CACHE_KB_MAX	16384u
+
+static int set_cache_kb(const char *val, const struct kernel_param *kp)
+{
+	unsigned int kb;
+	int err = kstrtouint(val, 0, &kb);
+
+	if (err)
+		return err;
+	if (kb > CACHE_KB_MAX) {
+		pr_err("cache_kb must be between 0 and %u\n", CACHE_KB_MAX);
+		return -ERANGE;
+	}
+	spanheap_cache_kb = kb;
+	return 0;
+}
+
+static const struct kernel_param_ops cache_kb_ops = {
+	.set = set_cache_kb,
+	.get = param_get_uint,
+};
+
 module_param_cb(arena_mb, &arena_mb_ops, &arena_mb, 0444);
 MODULE_PARM_DESC(arena_mb, "address space to reserve, in MiB (default: a quarter of RAM)");
 module_param_cb(scavenge_age_ms, &spanheap_ms_ops, &spanheap_scavenge_age_ms, 0644);
@@ -40,8 +64,8 @@ module_param_cb(scavenge_period_ms, &spanheap_ms_ops, &spanheap_scavenge_period_
 MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (default 60000)");
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
-module_param_named(cache_kb, spanheap_cache_kb, uint, 0444);
-MODULE_PARM_DESC(cache_kb, "size of the per-CPU caches: a quarter of the longest span they take, and a magazine is of as many spans as that has pages (default 256, 0: no caches)");
+module_param_cb(cache_kb, &cache_kb_ops, &spanheap_cache_kb, 0444);
+MODULE_PARM_DESC(cache_kb, "size of the per-CPU caches: a quarter of the longest span they take, and a magazine is of as many spans as that has pages (default 256, at most 16384, 0: no caches)");
 module_param_named(trace, spanheap_log_passes, bool, 0644);
 MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
 

@@ -118,16 +118,20 @@ s64 spanheap_prof_distance(u32 u, u64 rate)
 }
 
 /*
- * From here on. In pages, rounded down: what comes after the byte that is the sample
+ * From there on. In pages, rounded down: what comes after the byte that is the sample
  * comes after all bytes of its page.
  */
-static void draw(struct span_cache *c)
+static void draw_from(struct span_cache *c, s64 pages)
 {
 	s64 distance = spanheap_prof_distance(prandom_u32_state(&c->prof_rnd),
 					      c->prof_distance);
 
-	c->prof_at = c->prof_distance ? c->n.popped_pages + (distance >> PAGE_SHIFT) :
-					S64_MAX;
+	c->prof_at = c->prof_distance ? pages + (distance >> PAGE_SHIFT) : S64_MAX;
+}
+
+static void draw(struct span_cache *c)
+{
+	draw_from(c, c->n.popped_pages);
 }
 
 /* The rate is new: so is this CPU's next sample. In its section. */
@@ -135,6 +139,13 @@ void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
 {
 	c->prof_distance = READ_ONCE(h->prof->rate);
 	draw(c);
+}
+
+/* A CPU that has not allocated yet draws when it does, see spanheap_prof_due() */
+static bool has_drawn(struct cache_visit *v, struct span_cache *c)
+{
+	return READ_ONCE(c->prof_distance) || READ_ONCE(c->prof_at) ||
+	       READ_ONCE(c->n.popped_pages);
 }
 
 static void redraw_visit(struct cache_visit *v, struct span_cache *c)
@@ -145,8 +156,11 @@ static void redraw_visit(struct cache_visit *v, struct span_cache *c)
 /* The rate has changed: what was drawn before does not matter any more */
 void spanheap_cache_redraw(struct spanheap *h)
 {
-	struct cache_visit v = { .fn = redraw_visit, .arg = h };
+	struct cache_visit v = { .wanted = has_drawn, .fn = redraw_visit, .arg = h };
 
+	if (!h->caches.cpu)
+		return;
+	synchronize_rcu();	/* a section that begins now draws with the new rate */
 	spanheap_cache_visit_all(&h->caches, &v);
 }
 
@@ -162,6 +176,15 @@ u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 	u64 now = ktime_get_mono_fast_ns(), gap = now - c->prof_last;
 	u64 least = COST_SHARE * READ_ONCE(h->prof->cost_ns);
 
+	if (unlikely(!distance && rate)) {
+		/* The first time: draw from where this CPU began */
+		c->prof_distance = rate;
+		draw_from(c, c->prof_at);
+		if (c->n.popped_pages <= c->prof_at)
+			return 0;
+		distance = rate;
+		next = rate;
+	}
 	c->prof_last = now;
 	if (rate >= THROTTLE_RATE && gap < least)
 		next = min(distance * 2, rate * THROTTLE_MAX);

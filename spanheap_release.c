@@ -18,9 +18,20 @@ static int cpuhp_state;
 
 /* ---- out of the caches ---- */
 
-static void drain_visit(struct cache_visit *v, struct span_cache *c)
+static void take_visit(struct cache_visit *v, struct span_cache *c)
 {
-	spanheap_cache_empty(c, v->arg);
+	spanheap_cache_take(c, v->arg);
+}
+
+/* What a CPU had goes into the page heap; drain_lock */
+static void put_set(struct spanheap *h, struct cache_set *set)
+{
+	struct llist_node *spans;
+
+	while ((spans = spanheap_set_pop(set))) {
+		spanheap_put_cached(h, spans);
+		cond_resched();
+	}
 }
 
 /* drain_lock */
@@ -32,43 +43,54 @@ static void drain_depots(struct spanheap *h)
 
 	for_each_node(nid)
 		for (nr = 1; nr <= SLOT_PAGES; nr++)
-			while ((spans = spanheap_depot_empty(&h->caches, nid, nr)))
+			while ((spans = spanheap_depot_empty(&h->caches, nid, nr))) {
 				spanheap_put_cached(h, spans);
+				cond_resched();
+			}
 }
 
 /*
  * Put all that is cached into the page heap. Process context; sleeps only for others
  * in here, who allocate nothing either, so reclaim may call it. One emptying at a
  * time, so that a caller which finds the caches empty knows that the page heap has
- * what was in them.
+ * what was in them. Interrupts only CPUs that have spans, one after the other.
  */
 void spanheap_cache_drain(struct spanheap *h)
 {
-	LLIST_HEAD(spans);
-	struct cache_visit v = { .fn = drain_visit, .arg = &spans };
+	struct cache_visit v = { .fn = take_visit };
+	struct span_caches *cs = &h->caches;
+	struct cache_set *set;
+	int cpu;
 
-	if (!h->caches.cpu)
+	if (!cs->cpu)
 		return;
 	mutex_lock(&h->drain_lock);
-	spanheap_cache_visit(&h->caches, &v);
+	for_each_online_cpu(cpu) {
+		struct span_cache *c = per_cpu_ptr(cs->cpu, cpu);
+
+		set = &cs->node[c->node]->spare;
+		v.arg = set;
+		if (spanheap_cache_has_spans(c) && spanheap_cache_visit(cs, cpu, &v))
+			put_set(h, set);
+	}
 	drain_depots(h);
-	spanheap_put_cached(h, llist_del_all(&spans));
 	mutex_unlock(&h->drain_lock);
 }
 
-static void drain_cpu(struct spanheap *h, int cpu)
+static void drain_offline(struct spanheap *h, int cpu)
 {
-	LLIST_HEAD(spans);
+	struct span_cache *c = per_cpu_ptr(h->caches.cpu, cpu);
+	struct cache_set *set = &h->caches.node[c->node]->spare;
 
 	mutex_lock(&h->drain_lock);
-	spanheap_cache_empty(per_cpu_ptr(h->caches.cpu, cpu), &spans);
-	spanheap_put_cached(h, llist_del_all(&spans));
+	spanheap_cache_take(c, set);
+	put_set(h, set);
 	mutex_unlock(&h->drain_lock);
 }
 
 static int cpu_dead(unsigned int cpu, struct hlist_node *node)
 {
-	drain_cpu(hlist_entry(node, struct spanheap, cpuhp), cpu);
+	drain_offline(hlist_entry(node, struct spanheap, cpuhp), cpu);
 	return 0;
 }
 
@@ -79,7 +101,6 @@ int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 
 	if (err || !h->caches.cpu)
 		return err;
-	spanheap_cache_redraw(h);
 	err = cpuhp_state_add_instance_nocalls(cpuhp_state, &h->cpuhp);
 	if (err)
 		spanheap_caches_free(&h->caches);
@@ -96,7 +117,7 @@ void spanheap_cache_exit(struct spanheap *h)
 	cpuhp_state_remove_instance_nocalls(cpuhp_state, &h->cpuhp);
 	/* A CPU that went offline before its instance was removed has nobody to empty it */
 	for_each_possible_cpu(cpu)
-		drain_cpu(h, cpu);
+		drain_offline(h, cpu);
 	spanheap_cache_drain(h);
 	spanheap_caches_free(&h->caches);
 }

@@ -270,6 +270,7 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	struct span *n;
 
 	lockdep_assert_held(&h->lock);
+	steps_done(1);
 	old = span_state(s);
 	if (!may_put(old)) {
 		spanheap_broken(h, s, SPAN_OWNED, SPAN_FREE);

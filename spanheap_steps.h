@@ -13,7 +13,7 @@
 enum spanheap_steps_of {
 	STEPS_HOLD,	/* holds of the watched heap's lock */
 	STEPS_VISIT,	/* visits of the watched heap's caches by their CPUs */
-	STEPS_CLEAR,	/* pages cleared in one go without giving way, of any heap */
+	STEPS_CLEAR,	/* clearing by the watched heap, without giving way */
 	STEPS_SUM,	/* sums over all CPUs of the watched heap's caches */
 	NR_STEPS_OF,
 };
@@ -22,6 +22,7 @@ enum spanheap_steps_of {
 struct spanheap_steps {
 	const void *watched;	/* a lock or caches; constant while a test counts */
 	unsigned int times;	/* begun since a test set it to 0 */
+	bool within;		/* begun and not ended */
 	unsigned int now;	/* steps since the last beginning */
 	unsigned int most;	/* steps from a beginning to its end, at most */
 };
@@ -36,20 +37,32 @@ static inline void steps_begin(enum spanheap_steps_of of, const void *what)
 		return;
 	n->times++;
 	n->now = 0;
+	n->within = true;
 }
 
-/* Counts in the last hold or visit that began: a test has one at a time */
-static inline void steps_add(enum spanheap_steps_of of, unsigned int nr)
+static inline void steps_end(enum spanheap_steps_of of, const void *what)
 {
-	struct spanheap_steps *n = &spanheap_steps[of];
+	if (what == spanheap_steps[of].watched)
+		spanheap_steps[of].within = false;
+}
 
-	n->now += nr;
-	if (n->now > n->most)
-		n->most = n->now;
+/* nr steps were done: they count for whatever has begun and not ended */
+static inline void steps_done(unsigned int nr)
+{
+	struct spanheap_steps *n;
+
+	for (n = spanheap_steps; n < spanheap_steps + NR_STEPS_OF; n++) {
+		if (!n->within)
+			continue;
+		n->now += nr;
+		if (n->now > n->most)
+			n->most = n->now;
+	}
 }
 #else
 static inline void steps_begin(enum spanheap_steps_of of, const void *what) { }
-static inline void steps_add(enum spanheap_steps_of of, unsigned int nr) { }
+static inline void steps_end(enum spanheap_steps_of of, const void *what) { }
+static inline void steps_done(unsigned int nr) { }
 #endif
 
 #endif /* _SPANHEAP_STEPS_H */

@@ -29,7 +29,7 @@ static u32 times(enum spanheap_steps_of of)
 	return spanheap_steps[of].times;
 }
 
-static u32 __maybe_unused most(enum spanheap_steps_of of)
+static u32 most(enum spanheap_steps_of of)
 {
 	return spanheap_steps[of].most;
 }
@@ -108,6 +108,99 @@ static void refusal_sums_only_for_a_message(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
+/* ---- other CPUs ---- */
+
+static void drain_visits_who_has_spans(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "limited", 0);
+	void *p;
+
+	watch(h);
+	spanheap_cache_drain(h);
+	spanheap_scavenge(h, 0, U64_MAX);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
+	release(h, alloc(h, 3));	/* in a magazine */
+	spanheap_cache_drain(h);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
+	release(h, alloc(h, 100));	/* in a slot */
+	spanheap_cache_drain(h);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 2u);
+	spanheap_cache_drain(h);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 2u);
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
+
+	/* A pause interrupts nobody, a new limit those that have a share of the client */
+	spanheap_cache_pause(&h->caches);
+	spanheap_cache_resume(&h->caches);
+	spanheap_set_limit(c, 10);
+	spanheap_set_limit(c, 0);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 2u);
+	release(h, alloc(h, 3));
+	p = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
+	spanheap_set_limit(c, 10);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 3u);
+	KUNIT_EXPECT_EQ(test, atomic64_read(&c->pages), 3);
+	release(h, p);
+	spanheap_set_limit(c, 20);
+	spanheap_heap_unregister(c);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 3u);
+	check(test, h);
+}
+
+/* A new rate of the profile is for those CPUs that have drawn a sample */
+static void new_rate_visits_who_has_drawn(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+
+	watch(h);
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
+	release(h, alloc(h, 3));	/* and yet the first one is sampled */
+	KUNIT_EXPECT_EQ(test, raw_cpu_ptr(h->caches.cpu)->prof_distance, 1);
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 1 << 20), 0);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
+	KUNIT_EXPECT_EQ(test, raw_cpu_ptr(h->caches.cpu)->prof_distance, 1 << 20);
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+	check(test, h);
+}
+
+/* What is chained is chained outside, and in holds of some spans each */
+static void visit_moves_pointers_only(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, 32768, 16384);
+	static void *p[600];
+	u32 nr, i, n;
+	u64 cached;
+
+	for (nr = 1; nr <= 16; nr += 5) {	/* two full magazines, and the depot's */
+		for (n = 0; n < ARRAY_SIZE(p); n++)
+			p[n] = alloc(h, nr);
+		for (i = 0; i < n; i++)
+			release(h, p[i]);
+	}
+	cached = stats(h)->cached_bytes >> PAGE_SHIFT;
+	KUNIT_EXPECT_EQ(test, cached, 600 * (1 + 6 + 11 + 16));
+	watch(h);
+	spanheap_cache_drain(h);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
+	KUNIT_EXPECT_LE(test, most(STEPS_VISIT), 2 * CACHE_PAGES + CACHE_SLOTS);
+	KUNIT_EXPECT_GE(test, most(STEPS_VISIT), 1u);
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), HOLD_SPANS);
+	KUNIT_EXPECT_GE(test, most(STEPS_HOLD), HOLD_WANTED);
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+	check(test, h);
+	/* The CPU got empty magazines for its full ones, and fills them again */
+	for (i = 0; i < n; i++)
+		p[i] = alloc(h, 6);
+	for (i = 0; i < n; i++)
+		release(h, p[i]);
+	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, n * 6 * PAGE_SIZE);
+	check(test, h);
+	test_heap_end(h);
+}
+
 /* ---- limits ---- */
 
 struct limit_writer {
@@ -176,6 +269,9 @@ static struct kunit_case bounds_cases[] = {
 	KUNIT_CASE(readers_take_no_lock),
 	KUNIT_CASE(torn_counters_still_add_up),
 	KUNIT_CASE(refusal_sums_only_for_a_message),
+	KUNIT_CASE(drain_visits_who_has_spans),
+	KUNIT_CASE(new_rate_visits_who_has_drawn),
+	KUNIT_CASE(visit_moves_pointers_only),
 	KUNIT_CASE(one_writer_of_a_limit_at_a_time),
 	KUNIT_CASE(limit_is_rounded_in_one_way),
 	{}

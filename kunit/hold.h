@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Included by the heap's files when unit tests are linked in, and only then: a hold of
- * the heap lock begins to count its steps, see spanheap_steps.h.
+ * Included by the heap's files when unit tests are linked in, and only then: steps are
+ * counted from the beginning of a hold of the heap lock to its end, see spanheap_steps.h.
  */
 #ifndef _SPANHEAP_KUNIT_HOLD_H
 #define _SPANHEAP_KUNIT_HOLD_H
@@ -25,8 +25,23 @@ static inline void steps_lock_irq(spinlock_t *lock) __acquires(lock)
 	steps_begin(STEPS_HOLD, lock);
 }
 
+static inline void steps_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
+	__releases(lock)
+{
+	steps_end(STEPS_HOLD, lock);
+	spin_unlock_irqrestore(lock, flags);
+}
+
+static inline void steps_unlock_irq(spinlock_t *lock) __releases(lock)
+{
+	steps_end(STEPS_HOLD, lock);
+	spin_unlock_irq(lock);
+}
+
 #undef spin_lock_irqsave
 #define spin_lock_irqsave(lock, flags) ((flags) = steps_lock_irqsave(lock))
+#define spin_unlock_irqrestore(lock, flags) steps_unlock_irqrestore(lock, flags)
 #define spin_lock_irq(lock) steps_lock_irq(lock)
+#define spin_unlock_irq(lock) steps_unlock_irq(lock)
 
 #endif

@@ -49,8 +49,12 @@ done
 for p in scavenge_age_ms=soon scavenge_age_ms=-1 scavenge_period_ms=0 force_cycle_ms=99999999999 trace=maybe; do
 	t "$p is refused" refused ins $p
 done
-t "cache_kb=-1 is refused" refused insmod /spanheap.ko cache_kb=-1
-huge() { insmod /spanheap.ko arena_mb=64 cache_kb=4294967295 && run process && run fill && rmmod spanheap; }
+for v in -1 16385 4294967295 x; do
+	t "cache_kb=$v is refused" refused insmod /spanheap.ko cache_kb=$v
+done
+told() { dmesg | grep 'spanheap: cache_kb must be between 0 and 16384'; }
+t "a cache_kb that is too large is told of" told
+huge() { insmod /spanheap.ko arena_mb=64 cache_kb=16384 && run process && run fill && rmmod spanheap; }
 t "the largest cache_kb works" huge
 tiny() { ins arena_mb=1 && insmod /spanheap_minimal.ko && run zero && run badsize && rmmod spanheap_minimal && rmmod spanheap; }
 t "an arena of 1 MiB works for what fits into it" tiny
