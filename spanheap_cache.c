@@ -71,6 +71,7 @@ void spanheap_cache_pause(struct span_caches *cs)
 {
 	if (!cs->cpu)
 		return;
+	steps_begin(STEPS_PAUSE, cs);
 	atomic_inc(&cs->paused);
 	synchronize_rcu();	/* see cache_enter() */
 }

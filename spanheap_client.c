@@ -134,10 +134,41 @@ static void make_orphans(struct spanheap *h, struct spanheap_client *c,
 	}
 }
 
+/* Whoever found the client in a span is done with it. The module waits for this at exit. */
+static void free_client_rcu(struct rcu_head *rcu)
+{
+	free_client(container_of(rcu, struct spanheap_client, rcu));
+}
+
+/*
+ * Has c, which allocates no more, freed all it had? What is summed up while others free
+ * is at most the truth, so as many frees as allocations are all there will be.
+ */
+static bool all_freed(struct spanheap_client *c)
+{
+	struct client_counts sum;
+
+	spanheap_client_sum(c, &sum);
+	return sum.allocs == sum.frees;
+}
+
+/* c has spans, or one is being freed at the moment */
+static void leave_spans(struct spanheap *h, struct spanheap_client *c)
+{
+	struct client_counts sum;
+
+	/* Frees take the heap lock now, and see either client of a span */
+	spanheap_cache_pause(&h->caches);
+	spanheap_client_sum(c, &sum);
+	if (sum.pages)
+		make_orphans(h, c, &sum);
+	spanheap_cache_resume(&h->caches);
+}
+
+/* Interrupts no CPU, and waits for none unless the client leaves spans */
 void spanheap_heap_unregister(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
-	struct client_counts sum;
 
 	if (WARN_ONCE(spanheap_in_callback(h, false),
 		      "spanheap: unregistering from within a callback\n"))
@@ -147,14 +178,10 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 	mutex_lock(&h->clients_lock);
 	list_del(&c->list);
 	mutex_unlock(&h->clients_lock);
-	spanheap_specials_leave(c);
-
-	/* Frees take the heap lock now, and see either client of a span */
-	spanheap_cache_pause(&h->caches);
-	spanheap_client_sum(c, &sum);
-	if (sum.pages)
-		make_orphans(h, c, &sum);
-	spanheap_cache_resume(&h->caches);
-	synchronize_rcu();	/* who found c in a span is done with it */
-	free_client(c);
+	spanheap_specials_wait(c);
+	if (!all_freed(c)) {
+		spanheap_specials_leave(c);
+		leave_spans(h, c);
+	}
+	call_rcu(&c->rcu, free_client_rcu);
 }

@@ -8,6 +8,7 @@
 #include <linux/completion.h>
 #include <linux/kobject.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/spanheap.h>
 
 #include "spanheap_span.h"
@@ -36,6 +37,7 @@ struct spanheap_client {
 	struct list_head list;		/* clients_lock */
 	struct kobject kobj;
 	struct completion released;	/* the last reference to kobj is gone */
+	struct rcu_head rcu;		/* after unregistering */
 	atomic_t queued;		/* finalizers queued or running */
 	struct mutex collect_lock;	/* one collection at a time */
 	struct mutex cycle_lock;	/* one beginning of a cycle at a time */

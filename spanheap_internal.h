@@ -369,6 +369,7 @@ bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size
 bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 			       struct special *key, bool *kept);
 bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages);
+void spanheap_specials_wait(struct spanheap_client *c);
 void spanheap_specials_leave(struct spanheap_client *c);
 const char *spanheap_specials_check(struct spanheap *h, u32 *idx);
 int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t fn,

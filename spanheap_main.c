@@ -661,6 +661,7 @@ static void __exit spanheap_exit(void)
 	spanheap_sysfs_exit();
 	spanheap_heap = NULL;
 	spanheap_heap_destroy(h);
+	rcu_barrier();		/* clients that were unregistered just now are freed */
 	spanheap_cache_teardown();
 	spanheap_special_teardown();
 	spanheap_span_cache_destroy();

@@ -457,10 +457,13 @@ static u32 drop_batch(struct spanheap *h, struct spanheap_client *c, struct span
 	return n;
 }
 
-/*
- * Client c goes, and the code of its finalizers with it: wait for those that are
- * queued or running, and drop the others. Nothing of c is swept any more.
- */
+/* Client c goes, and nothing of it is swept any more: wait for its finalizers that run */
+void spanheap_specials_wait(struct spanheap_client *c)
+{
+	wait_var_event(&c->queued, !atomic_read(&c->queued));
+}
+
+/* ... and drop the others, of spans that it leaves: their code goes with the client */
 void spanheap_specials_leave(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
@@ -468,7 +471,6 @@ void spanheap_specials_leave(struct spanheap_client *c)
 	u32 idx = 0, dropped = 0;
 	struct span *s;
 
-	wait_var_event(&c->queued, !atomic_read(&c->queued));
 	while (atomic_long_read(&h->nr_finalizers) && idx != U32_MAX) {
 		struct special key = {};
 

@@ -14,6 +14,7 @@ enum spanheap_steps_of {
 	STEPS_HOLD,	/* holds of the watched heap's lock */
 	STEPS_VISIT,	/* visits of the watched heap's caches by their CPUs */
 	STEPS_CLEAR,	/* clearing by the watched heap, without giving way */
+	STEPS_PAUSE,	/* pauses of the watched heap's caches */
 	STEPS_SUM,	/* sums over all CPUs of the watched heap's caches */
 	NR_STEPS_OF,
 };

@@ -21,6 +21,7 @@ static void watch(struct spanheap *h)
 		spanheap_steps[i] = (struct spanheap_steps) { .watched = h };
 	spanheap_steps[STEPS_HOLD].watched = &h->lock;
 	spanheap_steps[STEPS_VISIT].watched = &h->caches;
+	spanheap_steps[STEPS_PAUSE].watched = &h->caches;
 	spanheap_steps[STEPS_SUM].watched = &h->caches;
 }
 
@@ -148,6 +149,38 @@ static void drain_visits_who_has_spans(struct kunit *test)
 	check(test, h);
 }
 
+/* A client that has freed its spans goes without a wait; one that leaves some does not */
+static void tidy_client_disturbs_nobody(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c;
+	void *p[3];
+	u32 i, k;
+
+	watch(h);
+	for (i = 0; i < 20; i++) {
+		c = new_client(h, "tidy", i % 2 ? 1000 : 0);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+		for (k = 0; k < ARRAY_SIZE(p); k++)
+			p[k] = alloc_as(h, c, 1 + i, 0, 0, GFP_KERNEL);
+		KUNIT_EXPECT_TRUE(test, resize(h, p[2], 1 + i / 2));
+		for (k = 0; k < ARRAY_SIZE(p); k++)
+			release(h, p[k]);
+		spanheap_heap_unregister(c);
+	}
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
+	KUNIT_EXPECT_EQ(test, times(STEPS_PAUSE), 0u);
+	c = new_client(h, "leaky", 0);
+	p[0] = alloc_as(h, c, 1, 0, 0, GFP_KERNEL);
+	expect_warning(true);
+	spanheap_heap_unregister(c);
+	expect_warning(false);
+	KUNIT_EXPECT_EQ(test, times(STEPS_PAUSE), 1u);
+	KUNIT_EXPECT_EQ(test, stats(h)->orphan_bytes, PAGE_SIZE);
+	release(h, p[0]);
+	check(test, h);
+}
+
 /* A new rate of the profile is for those CPUs that have drawn a sample */
 static void new_rate_visits_who_has_drawn(struct kunit *test)
 {
@@ -270,6 +303,7 @@ static struct kunit_case bounds_cases[] = {
 	KUNIT_CASE(torn_counters_still_add_up),
 	KUNIT_CASE(refusal_sums_only_for_a_message),
 	KUNIT_CASE(drain_visits_who_has_spans),
+	KUNIT_CASE(tidy_client_disturbs_nobody),
 	KUNIT_CASE(new_rate_visits_who_has_drawn),
 	KUNIT_CASE(visit_moves_pointers_only),
 	KUNIT_CASE(one_writer_of_a_limit_at_a_time),
