@@ -10,6 +10,8 @@
 #include <linux/fs.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/mempool.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -427,6 +429,34 @@ static int test_limit(void)
 	spanheap_free(p);
 	spanheap_free(q);
 	spanheap_client_unregister(c);
+	return 0;
+}
+
+/* Clients come, allocate, free and go, as with network namespaces */
+#define CLIENTS		1000
+
+static int test_clients(void)
+{
+	u64 start = ktime_get_ns();
+	struct spanheap_client *c;
+	char name[16];
+	void *p, *q;
+	int i;
+
+	for (i = 0; i < CLIENTS; i++) {
+		snprintf(name, sizeof(name), "client%d", i);
+		c = spanheap_client_register(&(struct spanheap_client_attr) {
+			.name = name, .limit_bytes = i % 2 ? SZ_1M : 0 });
+		EXPECT(!IS_ERR(c));
+		p = spanheap_alloc(c, 1, GFP_KERNEL);
+		q = spanheap_alloc(c, 20, GFP_KERNEL);
+		EXPECT(p && q);
+		spanheap_free(p);
+		spanheap_free(q);
+		spanheap_client_unregister(c);
+	}
+	pr_info("%d clients came and went in %llu ms\n", CLIENTS,
+		div_u64(ktime_get_ns() - start, NSEC_PER_MSEC));
 	return 0;
 }
 
@@ -1004,6 +1034,7 @@ static const struct test_case cases[] = {
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
 	{ "exhaust", test_exhaust }, { "mempool", test_mempool }, { "fill", test_fill },
 	{ "travel", test_travel }, { "keep", test_keep }, { "afterfree", test_afterfree },
+	{ "clients", test_clients },
 	{}
 };
 

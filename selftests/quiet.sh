@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What the heap does on one CPU interrupts no other one, unless that has something.
+# vm: --mem 256 --append isolcpus=1 --append init_on_alloc=0
+. /lib.sh
+# How many function calls CPU 1 was interrupted for
+calls() { awk '$1 == "CAL:" { print $3 }' /proc/interrupts; }
+# few LIMIT COMMAND...: it passes on CPU 0, with fewer interrupts of CPU 1. The limit is
+# for the kernel's own business: wake-ups, code that is patched
+few() {
+	limit=$1 before=$(calls); shift
+	taskset 1 "$@" || return 1
+	n=$(($(calls) - before))
+	echo "$n calls interrupted CPU 1"
+	[ $n -lt "$limit" ]
+}
+ins arena_mb=64
+cat >/tmp/passes <<'EOF'
+. /lib.sh
+n=$(val scavenge_passes)
+echo 4 >$H/scavenge_period_ms; sleep 6; echo 60000 >$H/scavenge_period_ms
+n=$(($(val scavenge_passes) - n))
+echo "$n passes"
+[ $n -ge 200 ]
+EOF
+t "200 passes of the scavenger leave a CPU alone that has not used the heap" few 100 sh /tmp/passes
+clients() {
+	few 250 insmod /spanheap_test.ko run=clients; rc=$?
+	dmesg | grep 'clients came and went'
+	rmmod spanheap_test && return $rc
+}
+t "1000 clients come and go and leave it alone" clients
+cat >/tmp/limits <<'EOF'
+. /lib.sh
+insmod /spanheap_test.ko || exit 1
+L=$H/clients/test/limit_bytes i=0
+while [ $i -lt 100 ]; do
+	echo 1048576 >$L && echo 0 >$L || exit 1
+	i=$((i + 1))
+done
+rmmod spanheap_test
+EOF
+t "200 limits that are set leave it alone" few 100 sh /tmp/limits
+# What is counted here is seen to be counted: CPU 1 has spans, and is asked for them
+asked() {
+	i=0 before=$(calls)
+	while [ $i -lt 30 ]; do
+		taskset 2 insmod /spanheap_test.ko run=fill && rmmod spanheap_test || return 1
+		taskset 1 sh -c "echo 1 >$H/release" || return 1
+		i=$((i + 1))
+	done
+	n=$(($(calls) - before))
+	echo "$n calls interrupted CPU 1"
+	! caches || [ $n -ge 30 ]
+}
+t "a CPU that has spans is interrupted for them" asked
+t "unload" rmmod spanheap
+done_testing
