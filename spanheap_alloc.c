@@ -383,7 +383,7 @@ static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned 
 	unsigned long flags;
 	bool ok;
 
-	spanheap_map_cover(h, s);
+	spanheap_map_cover(h, s->start, s->start + 1, span_end(s));
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
 	if (likely(!client->uncached)) {
 		s->ahead = s;

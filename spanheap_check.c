@@ -62,32 +62,52 @@ static const char *__check_busy(struct spanheap *h, struct span *s)
 	return NULL;
 }
 
-/* What is wrong with span s, which should start at idx; NULL: nothing */
-static const char *__check_span(struct spanheap *h, struct span *s, u32 idx,
-				struct span *prev)
+/* What is wrong with the place of span s, which should start at idx; NULL: nothing */
+static const char *__check_place(struct spanheap *h, struct span *s, u32 idx)
 {
-	enum span_state state;
-	u32 backed;
-
 	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
 		return "spans do not tile the map";
 	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
 		return "map entries do not name the span";
-	/* Once: caches take spans in use and give them back without the lock */
-	state = span_state(s);
+	return NULL;
+}
+
+/*
+ * How many of nr pages from idx on have memory, by their bits and by the counters of
+ * leaves and groups. One group is looked at in a hold of the lock. False: the map has
+ * changed in between.
+ */
+static bool count_backed(struct spanheap *h, u32 idx, u32 nr, u32 *bits, u32 *counted,
+			 unsigned long *flags)
+{
+	u64 seq = h->seq;
+	u32 n;
+
+	*bits = 0;
+	*counted = 0;
+	for (; nr; idx += n, nr -= n) {
+		n = min(nr, GROUP_PAGES - (idx & GROUP_MASK));
+		steps_done(DIV_ROUND_UP(n, LEAF_PAGES));
+		*bits += spanheap_count_backed_bits(h, idx, n);
+		*counted += spanheap_count_backed(h, idx, n);
+		if (n == nr)
+			break;
+		spin_unlock_irqrestore(&h->lock, *flags);
+		cond_resched();
+		spin_lock_irqsave(&h->lock, *flags);
+		if (h->seq != seq)
+			return false;
+	}
+	return true;
+}
+
+/* What is wrong with span s behind prev, which was in that state; NULL: nothing */
+static const char *__check_span(struct spanheap *h, struct span *s, struct span *prev,
+				enum span_state state, u32 backed)
+{
 	switch (state) {
 	case SPAN_DEAD:
 		return "dead record in the map";
-	case SPAN_OWNED:
-	case SPAN_RELEASING:
-		return NULL;	/* its owner is changing it */
-	default:
-		break;
-	}
-	backed = spanheap_count_backed_bits(h, idx, s->nr_pages);
-	if (spanheap_count_backed(h, idx, s->nr_pages) != backed)
-		return "backed pages of a leaf or a group are not as many as counted";
-	switch (state) {
 	case SPAN_INUSE:
 	case SPAN_CACHED:
 		if (s->nr_released || backed != s->nr_pages)
@@ -136,8 +156,15 @@ static const char *__check_lists(struct spanheap *h)
 	return NULL;
 }
 
+/* Nobody but its owner knows what is true of such a span */
+static bool is_owned(enum span_state state)
+{
+	return state == SPAN_OWNED || state == SPAN_RELEASING;
+}
+
 struct check_sums {
 	u64 unlisted, released, cached, inuse_spans, ops;
+	u64 uncached_pages, allocs, frees;	/* the heap's own, when the walk ended */
 	u32 nr_free, busy, nr_swept;
 };
 
@@ -166,9 +193,8 @@ static void __check_count(struct check_sums *c, const struct span *s)
 }
 
 /* Totals of a walk during which the map stood still */
-static const char *__check_totals(struct spanheap *h, const struct check_sums *c)
+static const char *__check_totals(struct spanheap *h, struct check_sums *c)
 {
-	struct heap_counts sum;
 	u64 backed = 0;
 	u32 i;
 
@@ -184,12 +210,22 @@ static const char *__check_totals(struct spanheap *h, const struct check_sums *c
 		return "free span counter differs from the map";
 	if (c->nr_swept != h->nr_busy)
 		return "spans of swept clients differ from their busy lists";
-	sum = cache_sum(&h->caches);
+	c->uncached_pages = h->uncached_pages;
+	c->allocs = h->allocs;
+	c->frees = h->frees;
+	return NULL;
+}
+
+/* ... and what CPUs have counted, which is summed without the lock */
+static const char *check_cpus(struct spanheap *h, const struct check_sums *c)
+{
+	struct heap_counts sum = cache_sum(&h->caches);
+
 	if (sum.allocs + sum.frees != c->ops)
 		return NULL;	/* caches were used meanwhile */
-	if (sum.pushed_pages - sum.popped_pages - h->uncached_pages != c->cached)
+	if (sum.pushed_pages - sum.popped_pages - c->uncached_pages != c->cached)
 		return "cached counter differs from the map";
-	if (h->allocs + sum.allocs - h->frees - sum.frees != c->inuse_spans)
+	if (c->allocs + sum.allocs - c->frees - sum.frees != c->inuse_spans)
 		return "spans in use differ from the map";
 	return NULL;
 }
@@ -206,10 +242,12 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 	int try;
 
 	for (try = 0; try < 4 && !bad; try++) {
-		struct check_sums sums = {};
-		struct heap_counts sum;
+		struct heap_counts sum = cache_sum(&h->caches);
+		struct check_sums sums = { .ops = sum.allocs + sum.frees };
+		u32 idx = 0, work = 0, bits, counted;
 		struct span *s, *prev = NULL;
-		u32 idx = 0, seen = 0;
+		enum span_state state;
+		bool still = false;
 		u64 seq, last;
 
 		spin_lock_irqsave(&h->lock, flags);
@@ -217,37 +255,58 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 						__check_lists(h);
 		seq = h->seq;
 		last = seq;
-		sum = cache_sum(&h->caches);
-		sums.ops = sum.allocs + sum.frees;
 		while (!bad && idx < h->used) {
-			s = __spanheap_next(h, idx);
-			if (!s) {
-				bad = "no span where one should start";
-				break;
-			}
-			if (h->seq != last) {
-				/* changed while unlocked: go on from here */
-				last = h->seq;
-				idx = s->start;
-				prev = NULL;
-			}
-			bad = __check_span(h, s, idx, prev);
-			if (bad)
-				break;
-			__check_count(&sums, s);
-			idx = span_end(s);
-			prev = s;
-			if (++seen % 64 == 0) {
+			if (work >= HOLD_LEAVES) {
+				work = 0;
 				spin_unlock_irqrestore(&h->lock, flags);
 				cond_resched();
 				spin_lock_irqsave(&h->lock, flags);
 			}
+			s = __spanheap_walk(h, &idx);
+			if (h->seq != last) {
+				/* changed while unlocked: go on from here */
+				last = h->seq;
+				prev = NULL;
+				work = HOLD_LEAVES;
+				idx = s ? s->start : idx;
+				if (!s)
+					continue;
+			}
+			if (!s) {
+				bad = "no span where one should start";
+				break;
+			}
+			bad = __check_place(h, s, idx);
+			if (bad)
+				break;
+			/* Once: caches take spans in use and give them back without the lock */
+			state = span_state(s);
+			if (!is_owned(state)) {
+				if (!count_backed(h, idx, s->nr_pages, &bits, &counted, &flags)) {
+					idx++;		/* s may be gone: on to the next */
+					continue;
+				}
+				work += s->nr_pages >> LEAF_SHIFT;
+				bad = bits != counted ?
+				      "backed pages of a leaf or a group are not as many as counted" :
+				      __check_span(h, s, prev, state, bits);
+				if (bad)
+					break;
+			}
+			__check_count(&sums, s);
+			idx = span_end(s);
+			prev = s;
+			work += 4;
+			steps_done(4);
 		}
 		if (!bad && seq == h->seq && !sums.busy) {
 			bad = __check_totals(h, &sums);
+			still = !bad;
 			try = 4;
 		}
 		spin_unlock_irqrestore(&h->lock, flags);
+		if (still)
+			bad = check_cpus(h, &sums);
 		if (bad)
 			scnprintf(why, size, "%s (page %u)", bad, idx);
 	}

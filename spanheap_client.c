@@ -90,8 +90,9 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 	unsigned long flags;
 
 	spin_lock_irqsave(&h->lock, flags);
-	while (seen++ < WALK_BATCH && (s = __spanheap_next(h, idx))) {
+	while (seen++ < WALK_BATCH && (s = __spanheap_walk(h, &idx))) {
 		idx = span_end(s);
+		steps_done(1);
 		if (s->client != c)
 			continue;
 		if (*shown + n < LEAKS_SHOWN)
@@ -108,7 +109,7 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 		/* No cache: the free of the last lets the module go */
 		span_set_slow(s);
 	}
-	if (seen <= WALK_BATCH)
+	if (idx >= h->used)
 		idx = U32_MAX;	/* that was the last */
 	spin_unlock_irqrestore(&h->lock, flags);
 	for (i = 0; i < n; i++)

@@ -4,6 +4,7 @@
  */
 #include <linux/debugfs.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 
 #include "spanheap_internal.h"
@@ -24,19 +25,26 @@ static void *spans_start(struct seq_file *m, loff_t *pos)
 	struct spanheap_client *client;
 	unsigned long flags;
 	struct span *s;
+	bool more;
+	u32 idx;
 
 	if (*pos >= U32_MAX)
 		return NULL;
-	rcu_read_lock();	/* a client is freed a grace period after its spans */
-	spin_lock_irqsave(&h->lock, flags);
-	s = __spanheap_next(h, *pos);
-	if (s) {
-		it->span = *s;
-		client = it->span.client;
-		strscpy(it->name, client ? client->name : "-", sizeof(it->name));
-	}
-	spin_unlock_irqrestore(&h->lock, flags);
-	rcu_read_unlock();
+	idx = *pos;
+	do {
+		rcu_read_lock();	/* a client is freed a grace period after its spans */
+		spin_lock_irqsave(&h->lock, flags);
+		s = __spanheap_walk(h, &idx);
+		if (s) {
+			it->span = *s;
+			client = it->span.client;
+			strscpy(it->name, client ? client->name : "-", sizeof(it->name));
+		}
+		more = !s && idx < h->used;
+		spin_unlock_irqrestore(&h->lock, flags);
+		rcu_read_unlock();
+		cond_resched();
+	} while (more);
 	return s ? it : NULL;
 }
 

@@ -5,6 +5,7 @@
 #define pr_fmt(fmt) "spanheap: " fmt
 
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "spanheap_internal.h"
@@ -170,18 +171,24 @@ void spanheap_heap_destroy(struct spanheap *h)
 		if (WARN_ON(h->unlisted_pages))
 			return;
 		spanheap_scavenge(h, 0, U64_MAX);
+		/* All is free, so it is one span */
 		spin_lock_irq(&h->lock);
-		while ((s = __spanheap_next(h, 0))) {
+		s = h->used ? __spanheap_next(h, 0) : NULL;
+		if (s) {
 			__spanheap_map_clear(h, s);
 			__spanheap_drop_record(h, s);
 		}
 		spin_unlock_irq(&h->lock);
-		while (!list_empty(&h->spare))
+		while (!list_empty(&h->spare)) {
 			spanheap_free_record(__spanheap_new_record(h));
+			cond_resched();
+		}
 		h->ops->unreserve(h);
 	}
-	for (i = 0; h->map && i < h->nr_map_leaves; i++)
+	for (i = 0; h->map && i < h->nr_map_leaves; i++) {
 		spanheap_free_leaf(h->map[i]);
+		cond_resched();
+	}
 	xa_destroy(&h->bad_callers);
 	spanheap_prof_destroy(h);
 	free_inner_client(h->orphan);

@@ -55,6 +55,7 @@
 
 #define BATCH_PAGES	4096u			/* released per TLB flush */
 #define HOLD_SPANS	32u			/* moved per hold of the heap lock, at most */
+#define HOLD_LEAVES	256u			/* of the map, attached or looked at, at most */
 #define HOLD_WANTED	4u			/* ... and while others are seen to wait */
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define SPECIAL_LOCKS	64u
@@ -169,7 +170,7 @@ struct spanheap {
 	u64 released_pages;
 	s64 extra_objects;
 	u64 nr_records;			/* of spans, wherever they are */
-	u64 nr_map_leaves;
+	u64 nr_map_leaves;			/* leaves [0, that) are in the map */
 	u64 allocs;			/* here and below: the slow path's part */
 	u64 frees;
 	u64 failed_allocs;
@@ -288,11 +289,12 @@ void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
 /* spanheap_map.c */
 void __spanheap_map_set(struct spanheap *h, struct span *s);
 void __spanheap_map_clear(struct spanheap *h, struct span *s);
-void spanheap_map_cover(struct spanheap *h, struct span *s);
+void spanheap_map_cover(struct spanheap *h, u32 start, u32 from, u32 end);
 struct span *spanheap_span_guess(struct spanheap *h, const void *addr);
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr,
 			  struct span_view *view);
 void *spanheap_heap_object(struct spanheap *h, const void *addr);
+struct span *__spanheap_walk(struct spanheap *h, u32 *idx);
 struct span *__spanheap_next(struct spanheap *h, u32 idx);
 struct span *__spanheap_span_holding(struct spanheap *h, u32 idx);
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);

@@ -32,13 +32,18 @@ void __spanheap_map_clear(struct spanheap *h, struct span *s)
 	h->seq++;
 }
 
-/* Leaves that begin inside an in-use span name it: one word per 2 MiB */
-void spanheap_map_cover(struct spanheap *h, struct span *s)
+/*
+ * Leaves that begin inside an in-use span name it: one word per 2 MiB. Of the span that
+ * starts at page start, those that begin in [from, end), all the caller's, from > start.
+ */
+void spanheap_map_cover(struct spanheap *h, u32 start, u32 from, u32 end)
 {
 	u32 i;
 
-	for (i = (s->start >> LEAF_SHIFT) + 1; i <= (span_end(s) - 1) >> LEAF_SHIFT; i++)
-		WRITE_ONCE(h->cover[i], s->start);
+	for (i = DIV_ROUND_UP(from, LEAF_PAGES); i < DIV_ROUND_UP(end, LEAF_PAGES); i++) {
+		steps_done(1);
+		WRITE_ONCE(h->cover[i], start);
+	}
 }
 
 /* The record that may hold page idx and where it starts; exact if it is in use */
@@ -125,34 +130,63 @@ void *spanheap_heap_object(struct spanheap *h, const void *addr)
 	return off + v.obj_size <= (u64)v.nr_pages << PAGE_SHIFT ? base + off : NULL;
 }
 
-/* The first span that starts at or after page idx */
-struct span *__spanheap_next(struct spanheap *h, u32 idx)
+/*
+ * A step of a walk: the first span that starts at or after page *idx, in as many leaves
+ * as one hold of the lock may look at. NULL: none starts there. The walk goes on from
+ * *idx, and is over when that is h->used or more.
+ */
+struct span *__spanheap_walk(struct spanheap *h, u32 *idx)
 {
-	lockdep_assert_held(&h->lock);
-	while (idx < h->used) {
-		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
-		u32 bit = find_next_bit(leaf->starts, LEAF_PAGES, idx & LEAF_MASK);
+	u32 n;
 
+	lockdep_assert_held(&h->lock);
+	for (n = 0; n < HOLD_LEAVES && *idx < h->used; n++) {
+		struct map_leaf *leaf = h->map[*idx >> LEAF_SHIFT];
+		u32 bit = find_next_bit(leaf->starts, LEAF_PAGES, *idx & LEAF_MASK);
+
+		steps_done(1);
 		if (bit < LEAF_PAGES)
 			return leaf->span[bit];
-		idx = (idx | LEAF_MASK) + 1;
+		*idx = (*idx | LEAF_MASK) + 1;
 	}
 	return NULL;
 }
 
-/* The span that holds page idx, whatever its state */
+/* The first span that starts at or after page idx */
+struct span *__spanheap_next(struct spanheap *h, u32 idx)
+{
+	struct span *s;
+
+	do {
+		s = __spanheap_walk(h, &idx);
+	} while (!s && idx < h->used);
+	return s;
+}
+
+/*
+ * The span that holds page idx, whatever its state. NULL: there is none, or page idx is
+ * far behind the start of a free span, for which no more leaves are looked at.
+ */
 struct span *__spanheap_span_holding(struct spanheap *h, u32 idx)
 {
-	while (idx < h->used) {
-		struct map_leaf *leaf = h->map[idx >> LEAF_SHIFT];
-		u32 off = idx & LEAF_MASK;
+	u32 at = idx, n;
+	struct span *s;
+
+	lockdep_assert_held(&h->lock);
+	for (n = 0; n < HOLD_LEAVES && at < h->used; n++) {
+		struct map_leaf *leaf = h->map[at >> LEAF_SHIFT];
+		u32 off = at & LEAF_MASK;
 		u32 bit = find_last_bit(leaf->starts, off + 1);
 
+		steps_done(1);
 		if (bit <= off)
 			return leaf->span[bit];
-		idx = (idx & ~LEAF_MASK) - 1;
+		at = (at & ~LEAF_MASK) - 1;
 	}
-	return NULL;
+	if (n < HOLD_LEAVES)
+		return NULL;
+	s = *map_slot(h, h->cover[idx >> LEAF_SHIFT]);
+	return s && s->start < idx && idx < span_end(s) ? s : NULL;
 }
 
 /*

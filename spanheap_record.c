@@ -4,6 +4,7 @@
  * its lock: callers bring what an operation may need, with their own gfp.
  */
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "spanheap_internal.h"
@@ -75,6 +76,8 @@ bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 
 		if (!leaf)
 			return false;
+		if (gfpflags_allow_blocking(gfp))
+			cond_resched();
 		leaf->next = p->leaves;
 		p->leaves = leaf;
 		p->nr_leaves++;
@@ -105,22 +108,32 @@ void spanheap_free_record(struct span *s)
 	kmem_cache_free(span_cache, s);
 }
 
+/* Up to HOLD_SPANS records that are too many, on a list; returns how many */
+static u32 spare_records(struct spanheap *h, struct list_head *records)
+{
+	unsigned long flags;
+	u32 n = 0;
+
+	spin_lock_irqsave(&h->lock, flags);
+	for (; n < HOLD_SPANS && h->nr_spare > SPARE_KEEP; n++) {
+		steps_done(1);
+		list_add(&__spanheap_new_record(h)->list, records);
+		h->nr_records--;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	return n;
+}
+
 /* Coalescing leaves records behind; a pass of the scavenger gives them back. */
 void spanheap_trim_records(struct spanheap *h)
 {
-	unsigned long flags;
-	struct span *s;
+	struct span *s, *next;
+	LIST_HEAD(records);
 
-	for (;;) {
-		spin_lock_irqsave(&h->lock, flags);
-		s = NULL;
-		if (h->nr_spare > SPARE_KEEP) {
-			s = __spanheap_new_record(h);
-			h->nr_records--;
-		}
-		spin_unlock_irqrestore(&h->lock, flags);
-		if (!s)
-			return;
-		spanheap_free_record(s);
+	while (spare_records(h, &records)) {
+		list_for_each_entry_safe(s, next, &records, list)
+			spanheap_free_record(s);
+		INIT_LIST_HEAD(&records);
+		cond_resched();
 	}
 }

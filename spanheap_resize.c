@@ -72,13 +72,14 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 		return false;
 	}
 	compat_kasan_use(span_addr(h, n), nr - old, true);
+	/* Both spans are this task's, so that no look-up is in the leaves of the second */
+	spanheap_map_cover(h, s->start, n->start, s->start + nr);
 	spin_lock_irqsave(&h->lock, flags);
 	__spanheap_map_clear(h, n);
 	WRITE_ONCE(*map_slot(h, span_end(s) - 1), NULL);
 	__count_objects(h, s, nr);
 	WRITE_ONCE(s->nr_pages, nr);
 	__spanheap_map_set(h, s);
-	spanheap_map_cover(h, s);
 	__spanheap_drop_record(h, n);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return true;

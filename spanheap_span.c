@@ -331,15 +331,17 @@ void __spanheap_defer(struct spanheap *h, struct span *s)
 /* ---- growth ---- */
 
 /*
- * Grow the used part so that a free span of nr pages exists. -EAGAIN: the
- * caller must bring p->want_leaves leaves. -ENOSPC: the arena is full.
+ * Grow the used part so that a free span of nr pages exists. -EAGAIN: the caller brings
+ * p->want_leaves leaves and calls again, in another hold of the lock if there are many.
+ * Leaves beyond the used part are empty, and whoever grows next goes on behind them.
+ * -ENOSPC: the arena is full.
  */
 int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 {
 	u32 room = h->arena_pages - h->used;
 	u32 ask = max_t(u32, GROW_MIN, round_up(nr, GROW_UNIT));
-	u32 i, have, need;
 	struct span *s;
+	u32 i, need;
 
 	if (ask > room || p->exact)
 		ask = nr;
@@ -352,20 +354,20 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 	if (ask > room)
 		return -ENOSPC;
 
-	have = DIV_ROUND_UP(h->used, LEAF_PAGES);
 	need = DIV_ROUND_UP(h->used + ask, LEAF_PAGES);
-	if (need - have > p->nr_leaves) {
-		p->want_leaves = need - have;
-		return -EAGAIN;
-	}
-	for (i = have; i < need; i++) {
+	for (i = 0; h->nr_map_leaves < need && i < HOLD_LEAVES && p->nr_leaves; i++) {
 		struct map_leaf *leaf = p->leaves;
 
 		p->leaves = leaf->next;
 		p->nr_leaves--;
-		h->nr_map_leaves++;
+		steps_done(1);
 		/* A leaf is empty before it is seen */
-		smp_store_release(&h->map[i], leaf);
+		smp_store_release(&h->map[h->nr_map_leaves], leaf);
+		WRITE_ONCE(h->nr_map_leaves, h->nr_map_leaves + 1);
+	}
+	if (h->nr_map_leaves < need) {
+		p->want_leaves = need - h->nr_map_leaves;
+		return -EAGAIN;
 	}
 
 	s = __spanheap_new_record(h);

@@ -417,12 +417,15 @@ static struct span *next_with_specials(struct spanheap *h, struct spanheap_clien
 
 	spin_lock_irqsave(&h->lock, flags);
 	for (n = 0; n < BATCH; n++) {
-		s = __spanheap_next(h, *idx);
-		*idx = s ? span_end(s) : U32_MAX;
+		s = __spanheap_walk(h, idx);
+		if (s)
+			*idx = span_end(s);
 		if (!s || (!RB_EMPTY_ROOT(&s->specials) && (!c || s->client == c)))
 			break;
 		s = NULL;
 	}
+	if (*idx >= h->used)
+		*idx = U32_MAX;
 	spin_unlock_irqrestore(&h->lock, flags);
 	return s;
 }

@@ -9,6 +9,7 @@
 #include <linux/mm.h>
 
 #include "fake_arena.h"
+#include "nothing_arena.h"
 
 struct spanheap_steps spanheap_steps[NR_STEPS_OF];
 
@@ -234,6 +235,107 @@ static void visit_moves_pointers_only(struct kunit *test)
 	test_heap_end(h);
 }
 
+/* ---- holds of the heap lock ---- */
+
+#define LARGE	SZ_4M		/* pages of a heap of 16 GiB that has no memory */
+
+static struct spanheap *large_heap(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &nothing_ops, LARGE, 0);
+
+	h->anon->flags = SPANHEAP_SKIP_INIT;
+	return h;
+}
+
+/* 16 GiB are grown into, resized, looked at and freed, some leaves of the map at a time */
+static void hold_is_bounded_for_a_huge_span(struct kunit *test)
+{
+	struct spanheap *h = large_heap(test);
+	u32 half = LARGE / 2;
+	char why[128];
+	void *p, *q;
+
+	watch(h);
+	p = alloc(h, half);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 2 * HOLD_LEAVES);
+	KUNIT_EXPECT_GE(test, times(STEPS_HOLD), half / LEAF_PAGES / HOLD_LEAVES);
+	KUNIT_EXPECT_EQ(test, h->nr_map_leaves, half / LEAF_PAGES);
+	watch(h);
+	KUNIT_EXPECT_TRUE(test, resize(h, p, half + 1));
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 8u);
+	KUNIT_EXPECT_TRUE(test, resize(h, p, LARGE - 1));
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 2 * HOLD_LEAVES);
+	KUNIT_EXPECT_PTR_EQ(test, spanheap_heap_object(h, p + (LARGE - 2ul) * PAGE_SIZE), p);
+	KUNIT_EXPECT_PTR_EQ(test, spanheap_heap_object(h, p + ((ulong)half << PAGE_SHIFT)), p);
+
+	watch(h);
+	KUNIT_EXPECT_EQ(test, spanheap_check(h, why, sizeof(why)), 0);
+	KUNIT_EXPECT_GE(test, most(STEPS_HOLD), 100u);
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 4 * HOLD_LEAVES);
+	release(h, p + ((ulong)half << PAGE_SHIFT));	/* a report of what is wrong */
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 4 * HOLD_LEAVES);
+	watch(h);
+	q = alloc(h, 1);
+	release(h, p);
+	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 8u);
+	release(h, q);
+	KUNIT_EXPECT_EQ(test, spanheap_check(h, why, sizeof(why)), 0);
+	test_heap_end(h);
+	nothing_done();
+}
+
+/* A walk that lost its place inside a span that is free by now */
+static void walk_goes_on_in_steps(struct kunit *test)
+{
+	struct spanheap *h = large_heap(test);
+	u32 idx = 1, steps = 0;
+	struct span *s;
+
+	KUNIT_ASSERT_NOT_NULL(test, alloc(h, LARGE - 1));
+	KUNIT_ASSERT_NOT_NULL(test, alloc(h, 1));
+	watch(h);
+	do {
+		spin_lock_irq(&h->lock);
+		steps_begin(STEPS_HOLD, &h->lock);
+		s = __spanheap_walk(h, &idx);
+		steps_end(STEPS_HOLD, &h->lock);
+		spin_unlock_irq(&h->lock);
+		steps++;
+	} while (!s && idx < LARGE);
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	KUNIT_EXPECT_EQ(test, s->start, LARGE - 1);
+	KUNIT_EXPECT_EQ(test, steps, LARGE / LEAF_PAGES / HOLD_LEAVES);
+	KUNIT_EXPECT_EQ(test, most(STEPS_HOLD), HOLD_LEAVES);
+	test_heap_end(h);
+	nothing_done();
+}
+
+/* Records that coalescing left go back some at a time */
+static void records_are_trimmed_in_batches(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 0);
+	static void *p[1000];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = alloc(h, 1);
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		release(h, p[i]);
+	i = h->nr_spare;
+	KUNIT_ASSERT_GT(test, i, 900u);
+	watch(h);
+	spanheap_trim_records(h);
+	KUNIT_EXPECT_LE(test, h->nr_spare, 64u);
+	KUNIT_EXPECT_EQ(test, most(STEPS_HOLD), HOLD_SPANS);
+	KUNIT_EXPECT_LE(test, times(STEPS_HOLD), i / HOLD_SPANS + 1);
+	KUNIT_EXPECT_EQ(test, stats(h)->span_meta_bytes,
+			(h->nr_spare + 1) * sizeof(struct span));
+	check(test, h);
+	test_heap_end(h);
+}
+
 /* ---- limits ---- */
 
 struct limit_writer {
@@ -306,6 +408,9 @@ static struct kunit_case bounds_cases[] = {
 	KUNIT_CASE(tidy_client_disturbs_nobody),
 	KUNIT_CASE(new_rate_visits_who_has_drawn),
 	KUNIT_CASE(visit_moves_pointers_only),
+	KUNIT_CASE(hold_is_bounded_for_a_huge_span),
+	KUNIT_CASE(walk_goes_on_in_steps),
+	KUNIT_CASE(records_are_trimmed_in_batches),
 	KUNIT_CASE(one_writer_of_a_limit_at_a_time),
 	KUNIT_CASE(limit_is_rounded_in_one_way),
 	{}

@@ -22,6 +22,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/random.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/siphash.h>
 #include <linux/slab.h>
@@ -305,19 +306,37 @@ static int __init pagecache_init(void)
 	return 0;
 }
 
-/* What is left is dead, whatever its age */
-static void drop_all(void)
+#define DROP_BATCH	64	/* entries dropped in one hold of the lock, at most */
+
+/* Drop up to a batch of a bucket's entries; returns how many pages[] has got */
+static unsigned int drop_some(struct hlist_head *bucket, u8 **pages)
 {
-	struct hlist_node *next;
+	unsigned int n = 0;
 	struct entry *e;
-	int i;
 
 	spin_lock(&lock);
-	hash_for_each_safe(table, i, next, e, node) {
-		spanheap_free(e->page);
+	while (n < DROP_BATCH && !hlist_empty(bucket)) {
+		e = hlist_entry(bucket->first, struct entry, node);
+		pages[n++] = e->page;
 		drop(e);
 	}
 	spin_unlock(&lock);
+	return n;
+}
+
+/* What is left is dead, whatever its age. Pages are freed without the lock. */
+static void drop_all(void)
+{
+	u8 *pages[DROP_BATCH];
+	unsigned int i, n;
+
+	for (i = 0; i < HASH_SIZE(table); i++) {
+		while ((n = drop_some(&table[i], pages))) {
+			while (n)
+				spanheap_free(pages[--n]);
+			cond_resched();
+		}
+	}
 }
 
 static void __exit pagecache_exit(void)
