@@ -582,7 +582,8 @@ static unsigned long heap_clock(void)
 /* Pages to reserve, or 0 for a size that cannot be meant */
 static unsigned long arena_pages(void)
 {
-	unsigned long ram = totalram_pages(), pages;
+	/* vmap() refuses more pages than the machine has, and one is the sentinel's */
+	unsigned long ram = totalram_pages() - 1, pages;
 
 	if (!arena_mb_given)
 		return min_t(unsigned long, ram / 4, S32_MAX);	/* a page index is 32 bits */

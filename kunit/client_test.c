@@ -185,9 +185,9 @@ static void spans_of_a_gone_client_are_orphans(struct kunit *test)
 	for (i = 0; i < 100; i++)
 		release(h, p[i]);
 	log_start();
-	expect_warning(true);
+	warnings_begin();
 	spanheap_heap_unregister(c);
-	expect_warning(false);
+	warnings_end(test, TIMES("client leaky is gone and leaves 100 spans, 200 pages", 1));
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("client leaky is gone and leaves 100 spans, 200 pages"),
 			1u);

@@ -301,40 +301,45 @@ unsigned int unhook(void)
 	return hook_calls;
 }
 
-static char log_text[8192];
-static unsigned int log_len;
+/* What the kernel logs, to be looked at by a case or by warnings_end() */
+struct log_buffer {
+	char text[1 << 16];
+	size_t len;
+};
+
+static struct log_buffer case_log, warning_log;
 static DEFINE_RAW_SPINLOCK(log_lock);
 
-static void log_probe(void *unused, const char *text, size_t len)
+static void log_probe(void *buffer, const char *text, size_t len)
 {
+	struct log_buffer *log = buffer;
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&log_lock, flags);
-	len = min(len, sizeof(log_text) - 1 - log_len);
-	memcpy(log_text + log_len, text, len);
-	log_len += len;
-	log_text[log_len] = 0;
+	len = min(len, sizeof(log->text) - 1 - log->len);
+	memcpy(log->text + log->len, text, len);
+	log->len += len;
+	log->text[log->len] = 0;
 	raw_spin_unlock_irqrestore(&log_lock, flags);
 }
 
-void log_start(void)
+static void log_open(struct log_buffer *log)
 {
-	log_len = 0;
-	log_text[0] = 0;
-	WARN_ON(register_trace_console(log_probe, NULL));
+	log->len = 0;
+	log->text[0] = 0;
+	WARN_ON(register_trace_console(log_probe, log));
 }
 
-unsigned int log_stop(void)
+static void log_close(struct log_buffer *log)
 {
-	unregister_trace_console(log_probe, NULL);
+	unregister_trace_console(log_probe, log);
 	tracepoint_synchronize_unregister();
-	return log_len;
 }
 
-unsigned int log_count(const char *needle)
+static unsigned int count_in_log(const struct log_buffer *log, const char *needle)
 {
+	const char *at = log->text;
 	unsigned int n = 0;
-	char *at = log_text;
 
 	while ((at = strstr(at, needle))) {
 		at++;
@@ -343,7 +348,62 @@ unsigned int log_count(const char *needle)
 	return n;
 }
 
-void expect_warning(bool begin)
+void log_start(void)
 {
-	pr_info("splats are %s\n", begin ? "expected from here" : "expected no more");
+	log_open(&case_log);
+}
+
+unsigned int log_stop(void)
+{
+	log_close(&case_log);
+	return case_log.len;
+}
+
+unsigned int log_count(const char *needle)
+{
+	return count_in_log(&case_log, needle);
+}
+
+/* Has this WARN_ONCE() fired since boot? From now on it has. */
+static bool fired_before(const char *text)
+{
+	static const char *fired[16];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(fired) && fired[i]; i++)
+		if (!strcmp(fired[i], text))
+			return true;
+	if (!WARN_ON(i == ARRAY_SIZE(fired)))
+		fired[i] = text;
+	return false;
+}
+
+void warnings_begin(void)
+{
+	pr_info("warnings are expected from here\n");
+	log_open(&warning_log);
+}
+
+void warnings_end_list(struct kunit *test, const struct expected_warning *list)
+{
+	/* Each is its line's own, but for what all reports have */
+	static const char * const other[] = {
+		"KASAN:", "UBSAN:", "BUG:", "RCU usage", "lock held when", "unlock balance",
+		"unreferenced object", "Oops",
+	};
+	unsigned int i, n, sum = 0;
+
+	log_close(&warning_log);
+	pr_info("warnings are expected no more\n");
+	for (; list->text; list++) {
+		n = list->once ? !fired_before(list->text) : list->times;
+		sum += n;
+		KUNIT_EXPECT_EQ_MSG(test, count_in_log(&warning_log, list->text), n,
+				    "\"%s\"", list->text);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, count_in_log(&warning_log, "WARNING: "), sum,
+			    "warnings that the case does not name");
+	for (i = 0; i < ARRAY_SIZE(other); i++)
+		KUNIT_EXPECT_EQ_MSG(test, count_in_log(&warning_log, other[i]), 0, "%s",
+				    other[i]);
 }

@@ -97,7 +97,24 @@ unsigned int log_count(const char *needle);
 void hook_at(enum spanheap_hook_point point, void (*fn)(struct spanheap *h));
 unsigned int unhook(void);		/* how often it was called */
 
-/* tools/kunit overlooks the warnings in between */
-void expect_warning(bool begin);
+/*
+ * Between these a case provokes warnings, each of which it names: by a text that is in no
+ * other line, and how often it comes, or ONCE since boot (WARN_ONCE). Any further warning,
+ * and a report of any other kind, fails the case. tools/kunit overlooks the warnings, and
+ * nothing else, in between.
+ */
+struct expected_warning {
+	const char *text;
+	unsigned int times;
+	bool once;
+};
+
+#define ONCE(text)		{ text, 0, true }
+#define TIMES(text, n)		{ text, n, false }
+#define warnings_end(test, ...)						\
+	warnings_end_list(test, (const struct expected_warning[]) { __VA_ARGS__, {} })
+
+void warnings_begin(void);
+void warnings_end_list(struct kunit *test, const struct expected_warning *list);
 
 #endif /* _SPANHEAP_FAKE_ARENA_H */

@@ -21,21 +21,16 @@ static void flag_that_makes_no_sense_is_warned_about_and_refused(struct kunit *t
 		GFP_KERNEL | __GFP_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE,
 		GFP_KERNEL | __GFP_WRITE, GFP_ATOMIC | __GFP_DMA,
 	};
-	static bool warned;
 	struct spanheap *h = test->priv;
 	void *p = alloc(h, 1);
 	u32 i;
 
-	log_start();
-	expect_warning(true);
+	warnings_begin();
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		KUNIT_EXPECT_NULL_MSG(test, alloc_gfp(h, 1, bad[i] | __GFP_NOWARN), "%u", i);
 		KUNIT_EXPECT_FALSE(test, spanheap_heap_resize(h, p, 2, bad[i], _THIS_IP_));
 	}
-	expect_warning(false);
-	log_stop();
-	KUNIT_EXPECT_EQ(test, log_count("WARNING:"), warned ? 0 : 1);
-	warned = true;
+	warnings_end(test, ONCE("has flags that no span can have"));
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, ARRAY_SIZE(bad));
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, PAGE_SIZE);
 	release(h, p);
@@ -136,21 +131,16 @@ static void nofail_is_tried_until_it_works(struct kunit *test)
 /* What can never be had would be tried for ever */
 static void nofail_of_the_impossible_fails(struct kunit *test)
 {
-	static bool warned;
 	struct spanheap *h = test->priv;
 	struct spanheap_client *c = new_client(h, "limited", 8);
 
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, ARENA + 1, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 0, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, c, 9, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
-	log_start();
-	expect_warning(true);
+	warnings_begin();
 	/* Not warm: what a cache has costs no waiting, and is given */
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 300, 0, 0, GFP_ATOMIC | __GFP_NOFAIL));
-	expect_warning(false);
-	log_stop();
-	KUNIT_EXPECT_EQ(test, log_count("WARNING:"), warned ? 0 : 1);
-	warned = true;
+	warnings_end(test, ONCE("__GFP_NOFAIL where nothing may block"));
 	spanheap_heap_unregister(c);
 	check(test, h);
 }

@@ -589,9 +589,9 @@ static void unregister_test(struct kunit *test)
 	}
 	spanheap_cycle_begin(sc.client);
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
-	expect_warning(true);	/* it leaves spans */
+	warnings_begin();
 	spanheap_heap_unregister(sc.client);
-	expect_warning(false);
+	warnings_end(test, TIMES("is gone and leaves 8 spans", 1));
 	sc.client = NULL;
 	check(test, sc.h);
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_some(sc.h, U64_MAX), 0);
@@ -712,9 +712,12 @@ static void recursion_test(struct kunit *test)
 	spanheap_cycle_begin(sc.client);
 	gen = sc.client->sweep->gen;
 	sc.in_sweep = do_wrong_in_sweep;
-	expect_warning(true);
+	warnings_begin();
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
-	expect_warning(false);
+	warnings_end(test, ONCE("sweep from within a sweep callback"),
+		     ONCE("cycle begun from within a sweep callback"),
+		     ONCE("unregistering from within a callback"),
+		     ONCE("release from within a callback"));
 	sc.in_sweep = NULL;
 	KUNIT_EXPECT_EQ(test, (long)spawned, -1);
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 1u);
@@ -725,9 +728,10 @@ static void recursion_test(struct kunit *test)
 	check(test, sc.h);
 
 	sc.in_collect = do_wrong_in_collect;
-	expect_warning(true);
+	warnings_begin();
 	spanheap_collect(sc.h, 0);
-	expect_warning(false);
+	warnings_end(test, ONCE("unregistering from within a callback"),
+		     ONCE("release from within a callback"));
 	sc.in_collect = NULL;
 	KUNIT_EXPECT_EQ(test, sc.collected, 1u);
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 5u);
@@ -744,9 +748,9 @@ static void garbage_verdict_test(struct kunit *test)
 	set_dead(&sc, p);
 	spanheap_cycle_begin(sc.client);
 	sc.verdict = 42;
-	expect_warning(true);
+	warnings_begin();
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
-	expect_warning(false);
+	warnings_end(test, ONCE("returned 42"));
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 2);
 	check(test, sc.h);
