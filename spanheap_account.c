@@ -386,8 +386,18 @@ bool spanheap_must_drop(struct spanheap *h, const struct span *s)
 }
 
 /*
+ * Must each page of s be looked at or cleared, and are there too many for the context of
+ * a free, which may not sleep? Then a worker does this, see spanheap_finish_frees().
+ */
+bool spanheap_frees_later(const struct span *s)
+{
+	return s->nr_pages > FREE_NOW_PAGES && (want_init_on_free() || s->shared);
+}
+
+/*
  * s, OWNED and backed, is given back. Its pages are zero if they were cleared; they go
- * to the system first if they are to be dropped.
+ * to the system first if they are to be dropped. A long span may be cleared and dropped
+ * later.
  */
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop)
 {
@@ -399,9 +409,9 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
 	s->writer = s->client->writer;
 	if (s->guarded)
 		__end_guard(h, s);
-	if (drop) {
-		__spanheap_defer(h, s);
-		schedule_work(&h->drop_work);
+	if (drop || spanheap_frees_later(s)) {
+		__spanheap_defer(h, s, drop ? &h->dropping : &h->freeing);
+		queue_work(spanheap_wq, &h->free_work);
 	} else {
 		__spanheap_put(h, s);
 	}
@@ -414,7 +424,9 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *
 	struct spanheap_client *client;
 
 	lockdep_assert_held(&h->lock);
-	if (clear || s->shared) {
+	if (spanheap_frees_later(s)) {
+		clear = false;
+	} else if (clear || s->shared) {
 		/* OWNED and charged meanwhile: nobody else can have the pages */
 		spin_unlock_irqrestore(&h->lock, *flags);
 		drop = spanheap_must_drop(h, s);

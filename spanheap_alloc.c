@@ -313,6 +313,7 @@ static bool wait_for_release(struct spanheap *h)
 		spanheap_drop(h);
 		return true;
 	}
+	spanheap_finish_frees(h);
 	mutex_lock(&h->release_lock);
 	mutex_unlock(&h->release_lock);
 	return true;
@@ -332,6 +333,9 @@ static struct span *alloc_span(struct spanheap *h, struct spanheap_client *clien
 
 	if (!charge_or_sweep(h, client, nr, may_sweep))
 		return ERR_PTR(-EDQUOT);
+	/* Long spans that are freed and allocated in turn: the heap does not grow for them */
+	if (nr > FREE_NOW_PAGES && may_wait && READ_ONCE(h->nr_releasing))
+		spanheap_finish_frees(h);
 	s = carve(h, client, nr, align, obj_size, gfp, false);
 	while (s == ERR_PTR(-ENOSPC) && may_sweep &&
 	       spanheap_reclaim(h, client, nr + align - 1, true))
@@ -373,7 +377,7 @@ static void arm_guards(struct spanheap *h, gfp_t gfp)
 	if (gfpflags_allow_blocking(gfp))
 		spanheap_drop(h);
 	else
-		schedule_work(&h->drop_work);
+		queue_work(spanheap_wq, &h->free_work);
 }
 
 /* s, OWNED, backed and counted, becomes its client's */

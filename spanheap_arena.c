@@ -164,9 +164,14 @@ void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
 {
 	if (unlikely(atomic_read(&h->lost)))
 		return;
+	steps_begin(STEPS_CLEAR, h);
 	for (; nr; idx++, nr--) {
 		clear_page(page_addr(h, idx));
-		if (may_sleep)
-			cond_resched();
+		steps_done(1);
+		if (!may_sleep)
+			continue;
+		cond_resched();
+		steps_begin(STEPS_CLEAR, h);
 	}
+	steps_end(STEPS_CLEAR, h);
 }

@@ -96,9 +96,12 @@ static void free_inner_client(struct spanheap_client *c)
 	kfree(c);
 }
 
-static void drop_work(struct work_struct *work)
+static void free_work(struct work_struct *work)
 {
-	spanheap_drop(container_of(work, struct spanheap, drop_work));
+	struct spanheap *h = container_of(work, struct spanheap, free_work);
+
+	spanheap_finish_frees(h);
+	spanheap_drop(h);
 }
 
 struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
@@ -126,7 +129,9 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	init_waitqueue_head(&h->scav_wait);
 	mutex_init(&h->release_lock);
 	init_llist_head(&h->dropping);
-	INIT_WORK(&h->drop_work, drop_work);
+	INIT_WORK(&h->free_work, free_work);
+	init_llist_head(&h->freeing);
+	mutex_init(&h->finish_lock);
 	mutex_init(&h->drain_lock);
 	spin_lock_init(&h->lock);
 	for (i = 0; i < SMALL_PAGES; i++)
@@ -167,7 +172,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 
 	if (h->ops) {
 		spanheap_cache_exit(h);
-		flush_work(&h->drop_work);
+		flush_work(&h->free_work);
 		if (WARN_ON(h->unlisted_pages))
 			return;
 		spanheap_scavenge(h, 0, U64_MAX);

@@ -9,6 +9,7 @@
  *	spanheap_client.limit_lock (mutex) one writer of a client's limit at a time
  *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
  *	spanheap.drain_lock	(mutex) one emptying of the caches at a time; as below
+ *	spanheap.finish_lock	(mutex) one task completes frees at a time; as below
  *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so
  *				its holder allocates nothing
  *	spanheap.lock		(spinlock, irqsave) the heap lock: the span map,
@@ -60,6 +61,8 @@
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define SPECIAL_LOCKS	64u
 #define LEAKS_SHOWN	10u			/* spans listed in a report */
+
+#define FREE_NOW_PAGES	SLOT_PAGES		/* a free looks at so many pages itself, at most */
 
 #define CARVE_RECORDS	4u			/* lead, tail and guard of a split, a growth */
 
@@ -140,7 +143,9 @@ struct spanheap {
 
 	struct mutex release_lock;	/* release_pages */
 	struct llist_head dropping;	/* spans whose pages go before they are free */
-	struct work_struct drop_work;	/* runs spanheap_drop() */
+	struct work_struct free_work;	/* completes frees, see the two lists */
+	struct mutex finish_lock;	/* one task in spanheap_finish_frees() at a time */
+	struct llist_head freeing;	/* long spans, to be cleared before they are free */
 
 	struct mutex drain_lock;	/* one emptying of the caches at a time */
 
@@ -310,7 +315,7 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,
 			enum span_state state);
 void __spanheap_put(struct spanheap *h, struct span *s);
-void __spanheap_defer(struct spanheap *h, struct span *s);
+void __spanheap_defer(struct spanheap *h, struct span *s, struct llist_head *list);
 int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p);
 struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 			      struct prep *p);
@@ -324,6 +329,7 @@ void spanheap_put_cached(struct spanheap *h, struct llist_node *first);
 int spanheap_heap_check(struct spanheap *h, char *why, size_t size);
 
 /* spanheap_record.c */
+extern struct workqueue_struct *spanheap_wq;
 int spanheap_span_cache_create(void);
 void spanheap_span_cache_destroy(void);
 void spanheap_free_leaf(struct map_leaf *leaf);
@@ -344,6 +350,7 @@ void spanheap_sweep_exit(struct spanheap_client *c);
 void __spanheap_use_begin(struct spanheap *h, struct span *s,
 			  struct spanheap_client *client, u32 obj_size);
 void spanheap_use_undo(struct spanheap *h, struct span *s);
+bool spanheap_frees_later(const struct span *s);
 bool spanheap_must_drop(struct spanheap *h, const struct span *s);
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop);
 void __spanheap_free_claimed(struct spanheap *h, struct span *s,
@@ -387,6 +394,7 @@ void spanheap_cache_exit(struct spanheap *h);
 void spanheap_cache_drain(struct spanheap *h);
 u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want);
 u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max);
+void spanheap_finish_frees(struct spanheap *h);
 void spanheap_drop(struct spanheap *h);
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
 

@@ -6,12 +6,14 @@
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "spanheap_internal.h"
 
 #define SPARE_KEEP	64u	/* records a trim leaves */
 
 static struct kmem_cache *span_cache;
+struct workqueue_struct *spanheap_wq;	/* frees that take long */
 
 /* Once per object, not per allocation: a record keeps counting its uses, see span.word */
 static void init_record(void *record)
@@ -23,11 +25,17 @@ int spanheap_span_cache_create(void)
 {
 	span_cache = kmem_cache_create("spanheap_span", sizeof(struct span), 0,
 				       SLAB_TYPESAFE_BY_RCU | SLAB_HWCACHE_ALIGN, init_record);
-	return span_cache ? 0 : -ENOMEM;
+	spanheap_wq = alloc_workqueue("spanheap_free", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (span_cache && spanheap_wq)
+		return 0;
+	spanheap_span_cache_destroy();
+	return -ENOMEM;
 }
 
 void spanheap_span_cache_destroy(void)
 {
+	if (spanheap_wq)
+		destroy_workqueue(spanheap_wq);
 	kmem_cache_destroy(span_cache);
 }
 

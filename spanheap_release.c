@@ -275,8 +275,56 @@ static u32 drop_pages(struct spanheap *h, struct span *s)
 	return n;
 }
 
+/* As spanheap_must_drop(), of a long span */
+static bool must_drop_long(struct spanheap *h, const struct span *s)
+{
+	u32 i, n;
+
+	for (i = s->start; s->shared && spanheap_arena_ok(h) && i < span_end(s); i += n) {
+		n = min(span_end(s) - i, FREE_NOW_PAGES);
+		if (h->ops->referenced(h, i, n))
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
 /*
- * Complete what __spanheap_defer() began: the pages of these spans go to the system,
+ * Complete the frees of long spans: clear their pages, or have them dropped. When this
+ * returns, what was freed before the call is free. Process context; gives way after each
+ * page; allocates nothing, so that allocations and reclaim may wait for it.
+ */
+void spanheap_finish_frees(struct spanheap *h)
+{
+	struct llist_node *first;
+	bool drop = false;
+	struct span *s;
+
+	mutex_lock(&h->finish_lock);
+	first = llist_del_all(&h->freeing);
+	while (first) {
+		s = llist_entry(first, struct span, cached);
+		first = first->next;
+		if (must_drop_long(h, s)) {
+			llist_add(&s->cached, &h->dropping);
+			drop = true;
+			continue;
+		}
+		if (want_init_on_free()) {
+			spanheap_clear(h, s->start, s->nr_pages, true);
+			s->needzero = false;
+		}
+		spin_lock_irq(&h->lock);
+		__spanheap_put(h, s);
+		spin_unlock_irq(&h->lock);
+	}
+	mutex_unlock(&h->finish_lock);
+	if (drop)
+		spanheap_drop(h);
+}
+
+/*
+ * Complete what was put on h->dropping: the pages of these spans go to the system,
  * whoever else refers to them, and the spans become free, or guards. Process context;
  * allocates nothing.
  */
@@ -335,6 +383,7 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	u64 n;
 
 	spanheap_cache_drain(h);
+	spanheap_finish_frees(h);
 	spanheap_drop(h);
 	n = spanheap_release_idle(h, age, max_pages);
 	spanheap_trim_records(h);

@@ -88,7 +88,7 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 {
 	struct prep p = PREP_INIT(p);
-	bool clear = want_init_on_free(), drop;
+	bool clear = want_init_on_free(), drop = false;
 	struct span *t = NULL;
 	unsigned long flags;
 
@@ -104,9 +104,13 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 	spanheap_prep_done(h, &p);
 	if (!t)
 		return false;
-	drop = spanheap_must_drop(h, t);
-	if (clear && !drop)
-		spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
+	if (spanheap_frees_later(t)) {
+		clear = false;
+	} else {
+		drop = spanheap_must_drop(h, t);
+		if (clear && !drop)
+			spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
+	}
 	spin_lock_irqsave(&h->lock, flags);
 	__spanheap_use_end(h, t, clear, drop);
 	spin_unlock_irqrestore(&h->lock, flags);

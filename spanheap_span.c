@@ -313,10 +313,10 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 }
 
 /*
- * s, OWNED, is idle from now on, but its pages go to the system before it becomes free
- * (or a guard): spanheap_drop() completes that.
+ * s, OWNED, is idle from now on, but something is done to its pages before it becomes
+ * free (or a guard). The owner of the list completes that.
  */
-void __spanheap_defer(struct spanheap *h, struct span *s)
+void __spanheap_defer(struct spanheap *h, struct span *s, struct llist_head *list)
 {
 	lockdep_assert_held(&h->lock);
 	if (!span_move(h, s, SPAN_OWNED, SPAN_RELEASING))
@@ -325,7 +325,7 @@ void __spanheap_defer(struct spanheap *h, struct span *s)
 	h->released_pages += s->nr_released;
 	h->nr_releasing++;
 	h->seq++;
-	llist_add(&s->cached, &h->dropping);
+	llist_add(&s->cached, list);
 }
 
 /* ---- growth ---- */
@@ -461,7 +461,7 @@ void __spanheap_cut_guard(struct spanheap *h, struct span *s)
 	guard->guard = true;
 	guard->client = NULL;
 	if (has_backed(guard)) {
-		__spanheap_defer(h, guard);
+		__spanheap_defer(h, guard, &h->dropping);
 	} else if (span_move(h, guard, SPAN_OWNED, SPAN_GUARD)) {
 		h->unlisted_pages--;
 		h->released_pages++;

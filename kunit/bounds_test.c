@@ -5,8 +5,12 @@
  * span or with the number of spans. Steps are counted, not time.
  */
 #include <linux/completion.h>
+#include <linux/jump_label.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/workqueue.h>
+
+#include <compat/kasan.h>
 
 #include "fake_arena.h"
 #include "nothing_arena.h"
@@ -336,6 +340,62 @@ static void records_are_trimmed_in_batches(struct kunit *test)
 	test_heap_end(h);
 }
 
+/* ---- clearing what is freed ---- */
+
+/* init_on_free: a free clears some pages itself, and leaves more to somebody who may sleep */
+static void long_span_is_cleared_by_a_worker(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "clean", 1300);
+	bool was_on = want_init_on_free();
+	u8 *p, *q, *r;
+
+	static_branch_enable(&init_on_free);
+	p = alloc_as(h, c, 1000, 0, 0, GFP_KERNEL);
+	r = alloc_as(h, c, FREE_NOW_PAGES, 0, 0, GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, p && r);
+	memset(p, 1, 1000 * PAGE_SIZE);
+	memset(r, 1, FREE_NOW_PAGES * PAGE_SIZE);
+	mutex_lock(&h->finish_lock);	/* nobody completes the free yet */
+	watch(h);
+	release(h, r);
+	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), FREE_NOW_PAGES);
+	compat_kasan_use(r, FREE_NOW_PAGES, true);
+	KUNIT_EXPECT_NULL(test, memchr_inv(r, 0, FREE_NOW_PAGES * PAGE_SIZE));
+	watch(h);
+	KUNIT_EXPECT_TRUE(test, spanheap_heap_resize(h, p, 600, GFP_ATOMIC, _RET_IP_));
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), 0u);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	KUNIT_EXPECT_EQ(test, counts(c).pages, 0);
+	check(test, h);
+	log_start();
+	release(h, p);			/* meanwhile it is a bad free */
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
+	spanheap_heap_unregister(c);	/* silently */
+	log_stop();
+	KUNIT_EXPECT_EQ(test, log_count("gone"), 0u);
+	/* What cannot wait takes other pages */
+	q = alloc_as(h, NULL, 500, 0, 0, GFP_NOWAIT);
+	KUNIT_ASSERT_NOT_NULL(test, q);
+	KUNIT_EXPECT_TRUE(test, q >= p + 1000 * PAGE_SIZE || q + 500 * PAGE_SIZE <= p);
+	mutex_unlock(&h->finish_lock);
+
+	/* What can wait takes the same pages again, and finds them clear */
+	r = alloc_as(h, NULL, 1000, 0, 0, GFP_KERNEL | __GFP_ZERO);
+	KUNIT_EXPECT_PTR_EQ(test, r, p);
+	KUNIT_EXPECT_NULL(test, memchr_inv(r, 0, 1000 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), 1u);
+	release(h, q);
+	release(h, r);
+	flush_work(&h->free_work);
+	KUNIT_EXPECT_EQ(test, h->nr_releasing, 0u);
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 1000 + 500 + FREE_NOW_PAGES);
+	if (!was_on)
+		static_branch_disable(&init_on_free);
+	check(test, h);
+}
+
 /* ---- limits ---- */
 
 struct limit_writer {
@@ -411,6 +471,7 @@ static struct kunit_case bounds_cases[] = {
 	KUNIT_CASE(hold_is_bounded_for_a_huge_span),
 	KUNIT_CASE(walk_goes_on_in_steps),
 	KUNIT_CASE(records_are_trimmed_in_batches),
+	KUNIT_CASE(long_span_is_cleared_by_a_worker),
 	KUNIT_CASE(one_writer_of_a_limit_at_a_time),
 	KUNIT_CASE(limit_is_rounded_in_one_way),
 	{}

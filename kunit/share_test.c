@@ -194,7 +194,7 @@ static void guard_with_memory_loses_it(struct kunit *test)
 	release(h, p);
 	release(h, alloc(h, 600));
 	p = alloc_as(h, c, 4, 0, 0, GFP_ATOMIC);
-	flush_work(&h->drop_work);
+	flush_work(&h->free_work);
 	KUNIT_EXPECT_EQ(test, peek_state(h, page_of(h, p) + 4), SPAN_GUARD);
 	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, p) + 4));
 	check(test, h);
@@ -215,7 +215,7 @@ static void guard_that_is_late_becomes_free(struct kunit *test)
 	p = alloc_as(h, c, 4, 0, 0, GFP_ATOMIC);
 	release(h, p);
 	mutex_unlock(&h->release_lock);
-	flush_work(&h->drop_work);
+	flush_work(&h->free_work);
 	KUNIT_EXPECT_EQ(test, h->nr_releasing, 0u);
 	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
 	check(test, h);
