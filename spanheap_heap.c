@@ -119,6 +119,7 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	h->ops = ops;
 	h->clock = clock;
 	h->last_drain = clock();
+	h->last_shrink = h->last_drain - HZ;
 	h->arena_pages = nr_pages;
 	h->nr_leaves = DIV_ROUND_UP(nr_pages, LEAF_PAGES);
 	mutex_init(&h->clients_lock);

@@ -130,6 +130,7 @@ struct spanheap {
 					 */
 	atomic_t *group_backed;		/* the same of LEAVES_PER_GROUP leaves */
 	unsigned long last_drain;	/* to grow; heap clock ticks, no lock */
+	unsigned long last_shrink;	/* drain by the shrinker; heap clock ticks, no lock */
 	s64 resident_peak;		/* pages, since the last pass; no lock */
 	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* "clients" */
@@ -396,6 +397,7 @@ u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want);
 u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max);
 void spanheap_finish_frees(struct spanheap *h);
 void spanheap_drop(struct spanheap *h);
+u64 spanheap_shrink(struct spanheap *h, u64 want);
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
 
 /* spanheap_sweep.c */

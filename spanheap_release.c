@@ -14,6 +14,8 @@
 
 #include "spanheap_internal.h"
 
+#define SHRINK_TICKS	(HZ / 10)	/* between two drains for the shrinker */
+
 static int cpuhp_state;
 
 /* ---- out of the caches ---- */
@@ -374,6 +376,24 @@ u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max)
 		cond_resched();
 	}
 	return total;
+}
+
+/*
+ * Give want pages back, for the shrinker, which asks for a few at a time: idle ones. If
+ * these fall short, also what long spans have that are about to be free, and what caches
+ * have; now and then, unless nothing else came free.
+ */
+u64 spanheap_shrink(struct spanheap *h, u64 want)
+{
+	unsigned long now = h->clock();
+	u64 n = spanheap_release_idle(h, 0, want);
+
+	if (n >= want || (n && time_before(now, READ_ONCE(h->last_shrink) + SHRINK_TICKS)))
+		return n;
+	WRITE_ONCE(h->last_shrink, now);
+	spanheap_finish_frees(h);
+	spanheap_cache_drain(h);
+	return n + spanheap_release_idle(h, 0, want - n);
 }
 
 /* Release pages idle for at least age ticks, at most max. Returns how many. */

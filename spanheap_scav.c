@@ -199,12 +199,8 @@ static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
  */
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {
-	struct spanheap *h = spanheap_heap;
-	u64 n;
+	u64 n = spanheap_shrink(spanheap_heap, sc->nr_to_scan);
 
-	if (heap_cached(h))
-		spanheap_cache_drain(h);
-	n = spanheap_release_idle(h, 0, sc->nr_to_scan);
 	return n ? n : SHRINK_STOP;
 }
 

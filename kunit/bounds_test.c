@@ -186,6 +186,36 @@ static void tidy_client_disturbs_nobody(struct kunit *test)
 	check(test, h);
 }
 
+/* Memory pressure takes what is idle first, and what is cached if that fell short */
+static void shrinker_spares_the_caches(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = alloc(h, 700), *q = alloc(h, 300);
+
+	alloc(h, 1);	/* what q had stays apart */
+	release(h, alloc(h, 3));
+	release(h, p);
+	watch(h);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 512);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 700 - 512 + 3);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
+	release(h, alloc(h, 3));
+	release(h, q);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 300);	/* not again so soon, */
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 3);	/* ... but for nothing else */
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 2u);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 0);
+	release(h, alloc(h, 3));
+	q = alloc(h, 300);
+	release(h, q);
+	fake.now += HZ;
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 303);
+	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 3u);
+	check(test, h);
+}
+
 /* A new rate of the profile is for those CPUs that have drawn a sample */
 static void new_rate_visits_who_has_drawn(struct kunit *test)
 {
@@ -466,6 +496,7 @@ static struct kunit_case bounds_cases[] = {
 	KUNIT_CASE(refusal_sums_only_for_a_message),
 	KUNIT_CASE(drain_visits_who_has_spans),
 	KUNIT_CASE(tidy_client_disturbs_nobody),
+	KUNIT_CASE(shrinker_spares_the_caches),
 	KUNIT_CASE(new_rate_visits_who_has_drawn),
 	KUNIT_CASE(visit_moves_pointers_only),
 	KUNIT_CASE(hold_is_bounded_for_a_huge_span),
