@@ -458,7 +458,8 @@ void spanheap_heap_unregister(struct spanheap_client *client);
 /* spanheap_prof.c */
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)
 DECLARE_STATIC_KEY_FALSE(spanheap_prof_key);
-s64 spanheap_prof_distance(u32 u, u64 rate);
+s64 spanheap_prof_distance(u64 u, u64 rate);
+u64 spanheap_prof_probability(u64 n, u64 distance);
 void spanheap_prof_draw(struct spanheap *h, struct span_cache *c);
 u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c);
 u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages);

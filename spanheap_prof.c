@@ -10,15 +10,15 @@
  * mprof.goc of Go 1.3).
  *
  * A sample counts in the bucket of its call stack, size and rate, and hangs on
- * its span as a special, so that the free finds the bucket. Who reads the profile
+ * its span as a special, so that the free finds the bucket. A reader of the profile
  * divides a bucket by the probability of its size: exact, for it has only one.
  *
  * A CPU that allocates without ever touching the memory would spend its time on
  * samples. So from a rate of THROTTLE_RATE on, a CPU that samples so often that it
  * takes more than its share of the time (COST_SHARE) doubles its distance, and
  * shortens it again later. That stays unbiased, since the distance to a sample
- * depends on nothing that comes after its drawing; the sample says with which
- * distance it was taken.
+ * depends on nothing that comes after its drawing; the sample counts for as many
+ * samples as the rate would have taken.
  *
  * The hot path compares one counter, which is there anyway, with the next sample's
  * place in it.
@@ -44,8 +44,12 @@
 #define DEPTH		32u		/* frames kept of a call stack */
 #define DEPTH_OWN	8u		/* frames between the caller and here, at most */
 #define BUCKET_BITS	10
-#define LOG_BITS	16		/* behind the binary point of a logarithm */
-#define LN2		45426u		/* ln(2), with LOG_BITS */
+/*
+ * Bits behind the binary point of a logarithm. A page at the longest distance is
+ * 2^-28: with 48 bits its probability is right to a millionth.
+ */
+#define LOG_BITS	48
+#define LN2		0xb17217f7d1cf79abULL	/* 2^64 ln(2) */
 #define THROTTLE_RATE	SZ_512K		/* finer rates are kept whatever they cost */
 #define THROTTLE_MAX	16384u	/* times the rate, at most */
 /*
@@ -58,11 +62,10 @@ struct prof_bucket {
 	struct hlist_node node;
 	struct prof_bucket *next;	/* of all; constant */
 	/* constant: the key */
-	u64 rate;			/* that was asked for */
-	u64 distance;			/* in force, rate or a multiple */
+	u64 rate;
 	u32 stack;			/* handle of the stack depot */
 	u32 nr_pages;
-	/* samples */
+	/* samples, by weight */
 	atomic64_t allocs;
 	atomic64_t frees;
 };
@@ -72,6 +75,7 @@ struct prof_record {
 	struct special sp;		/* first, see struct special */
 	struct spanheap_prof *prof;
 	struct prof_bucket *bucket;
+	u32 weight;			/* samples that this one counts for */
 };
 
 struct spanheap_prof {
@@ -93,28 +97,52 @@ DEFINE_STATIC_KEY_FALSE(spanheap_prof_key);
 
 /* ---- when to sample ---- */
 
-/* -log2((u + 1) / 2^32), with LOG_BITS: the fraction bit by bit, by squaring */
-static u32 neg_log2(u32 u)
+/* -log2(u / 2^64), with LOG_BITS: the fraction bit by bit, by squaring */
+static u64 neg_log2(u64 u)
 {
-	u64 x = (u64)u + 1;
-	u32 log = ilog2(x);
+	u64 log = ilog2(u), x = u << (63 - log) >> 1;	/* [1, 2), 62 bits behind the point */
 	int i;
 
-	x = x << 31 >> log;	/* now [1, 2) with 31 bits behind the point */
 	for (i = 0; i < LOG_BITS; i++) {
-		x = x * x >> 31;
-		log = log << 1 | x >> 32;
-		x >>= x >> 32;
+		x = mul_u64_u64_shr(x, x, 62);
+		log = log << 1 | x >> 63;
+		x >>= x >> 63;
 	}
-	return (32u << LOG_BITS) - log;
+	return (64ULL << LOG_BITS) - log;
 }
 
-/* Bytes to the next sample, for u uniform over all of its values */
-s64 spanheap_prof_distance(u32 u, u64 rate)
+/*
+ * Bytes to the next sample, rounded down, for u uniform over all of its values.
+ * Odd values only: they lie evenly between 0 and 2^64, and are never 0.
+ */
+s64 spanheap_prof_distance(u64 u, u64 rate)
 {
-	u64 ln = (u64)neg_log2(u) * LN2 >> LOG_BITS;
+	u64 ln = mul_u64_u64_shr(neg_log2(u | 1), LN2, 64);
 
-	return ln * rate >> LOG_BITS;
+	return mul_u64_u64_shr(ln, rate, LOG_BITS);
+}
+
+/*
+ * 2^64 times the probability that n bytes are a sample: 1 - exp(-n / distance). n is
+ * 2^44 at most, and a page at least: then all but some 30 bits of the result are right.
+ */
+u64 spanheap_prof_probability(u64 n, u64 distance)
+{
+	unsigned int doublings = 0;
+	u64 x, x2, p;
+
+	if (n >> 5 >= distance)
+		return U64_MAX;		/* but for exp(-32) */
+	for (; n << 10 > distance; doublings++)
+		distance <<= 1;
+	/* Below 1/1024 three terms of the series do */
+	x = mul_u64_u64_div_u64(2 * n, 1ULL << 63, distance);
+	x2 = mul_u64_u64_shr(x, x, 64);
+	p = x - x2 / 2 + mul_u64_u64_shr(x, x2, 64) / 6;
+	/* 1 - exp(-2x) is p (2 - p): what 2 p loses at the top, the difference does not have */
+	while (doublings--)
+		p = 2 * p - mul_u64_u64_shr(p, p, 64);
+	return p;
 }
 
 /*
@@ -123,8 +151,8 @@ s64 spanheap_prof_distance(u32 u, u64 rate)
  */
 static void draw_from(struct span_cache *c, s64 pages)
 {
-	s64 distance = spanheap_prof_distance(prandom_u32_state(&c->prof_rnd),
-					      c->prof_distance);
+	u64 u = (u64)prandom_u32_state(&c->prof_rnd) << 32 | prandom_u32_state(&c->prof_rnd);
+	s64 distance = spanheap_prof_distance(u, c->prof_distance);
 
 	c->prof_at = c->prof_distance ? pages + (distance >> PAGE_SHIFT) : S64_MAX;
 }
@@ -167,8 +195,7 @@ void spanheap_cache_redraw(struct spanheap *h)
 /*
  * This CPU is due a sample; in its section. Returns the distance it was drawn
  * with, 0: the profile is off. The next one's is doubled when samples come too
- * fast. When they are slow, it is halved until they would come about right. By powers
- * of two only: each distance makes buckets of its own, which stay.
+ * fast. When they are slow, it is halved until they would come about right.
  */
 u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 {
@@ -197,14 +224,14 @@ u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 
 /*
  * Is an allocation a sample that no CPU's counter sees? An exponential distance
- * has no memory: what is left of the old one is distributed as a new one is.
+ * has no memory, so each allocation can be asked by itself.
  */
 u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages)
 {
 	u64 rate = READ_ONCE(h->prof->rate);
 
-	if (rate && spanheap_prof_distance(get_random_u32(), rate) <
-		    (s64)nr_pages << PAGE_SHIFT)
+	if (rate && get_random_u64() <
+		    spanheap_prof_probability((u64)nr_pages << PAGE_SHIFT, rate))
 		return rate;
 	return 0;
 }
@@ -236,27 +263,24 @@ int spanheap_prof_set_rate(struct spanheap *h, u64 rate)
 /* ---- samples ---- */
 
 static struct prof_bucket *find_bucket(struct spanheap_prof *p, u32 hash, u32 stack,
-				       u32 nr_pages, u64 rate, u64 distance)
+				       u32 nr_pages, u64 rate)
 {
 	struct prof_bucket *b;
 
 	hash_for_each_possible_rcu_notrace(p->bucket, b, node, hash)
-		if (b->stack == stack && b->nr_pages == nr_pages &&
-		    b->rate == rate && b->distance == distance)
+		if (b->stack == stack && b->nr_pages == nr_pages && b->rate == rate)
 			return b;
 	return NULL;
 }
 
 static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
-				      u32 nr_pages, u64 rate, u64 distance,
-				      gfp_t gfp)
+				      u32 nr_pages, u64 rate, gfp_t gfp)
 {
-	u32 hash = jhash_3words(stack, nr_pages, rate ^ distance,
-				(rate ^ distance) >> 32);
+	u32 hash = jhash_3words(stack, nr_pages, rate, rate >> 32);
 	struct prof_bucket *b, *old;
 	unsigned long flags;
 
-	b = find_bucket(p, hash, stack, nr_pages, rate, distance);
+	b = find_bucket(p, hash, stack, nr_pages, rate);
 	if (b)
 		return b;
 	b = kzalloc(sizeof(*b), gfp);
@@ -265,9 +289,8 @@ static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
 	b->stack = stack;
 	b->nr_pages = nr_pages;
 	b->rate = rate;
-	b->distance = distance;
 	spin_lock_irqsave(&p->lock, flags);
-	old = find_bucket(p, hash, stack, nr_pages, rate, distance);
+	old = find_bucket(p, hash, stack, nr_pages, rate);
 	if (!old) {
 		b->next = p->all;
 		smp_store_release(&p->all, b);	/* pairs with all_buckets() */
@@ -299,6 +322,23 @@ static noinline unsigned int call_stack(unsigned long *stack, unsigned long call
 }
 
 /*
+ * How many samples of rate a sample of nr_pages counts for that was taken at distance.
+ * On average: the fraction is the probability of one more. Rounding to the nearest
+ * would be a bias where few samples have many sizes.
+ */
+static u32 sample_weight(u32 nr_pages, u64 rate, u64 distance)
+{
+	u64 bytes = (u64)nr_pages << PAGE_SHIFT;
+
+	if (distance == rate)
+		return 1;
+	/* 32 bits behind the point. No probability is below 2^-28: the quotient has 60 */
+	return (mul_u64_u64_div_u64(spanheap_prof_probability(bytes, rate), 1ULL << 32,
+				    spanheap_prof_probability(bytes, distance)) +
+		get_random_u32()) >> 32;
+}
+
+/*
  * The span at addr, which was just handed out, is a sample. No lock is held. What
  * cannot be recorded for lack of memory is dropped and counted; the allocation
  * must not wait or fail for it.
@@ -311,14 +351,17 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	u64 rate = READ_ONCE(p->rate);
 	struct prof_record *r = NULL;
 	struct prof_bucket *b = NULL;
-	u32 handle;
+	u32 handle, weight;
 
 	if (!rate)
 		return;		/* it was set to 0 just now */
+	weight = sample_weight(nr_pages, rate, distance);
+	if (!weight)
+		return;		/* distance is an older and finer rate's */
 	gfp = (gfp & GFP_KERNEL) | __GFP_NORETRY | __GFP_NOWARN;
 	handle = compat_depot_save(stack, call_stack(stack, caller), gfp);
 	if (handle)
-		b = get_bucket(p, handle, nr_pages, rate, distance, gfp);
+		b = get_bucket(p, handle, nr_pages, rate, gfp);
 	if (b)
 		r = kmalloc(sizeof(*r), gfp);
 	if (!r) {
@@ -328,12 +371,13 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	r->sp.kind = SPECIAL_PROFILE;
 	r->prof = p;
 	r->bucket = b;
+	r->weight = weight;
 	atomic64_inc(&p->live);
-	atomic64_inc(&b->allocs);	/* before a free can be seen */
+	atomic64_add(weight, &b->allocs);	/* before a free can be seen */
 	if (!spanheap_special_add(h, addr, &r->sp))
 		return;
 	/* Somebody freed a span that he does not have, or this is its second record */
-	atomic64_dec(&b->allocs);
+	atomic64_sub(weight, &b->allocs);
 	atomic64_dec(&p->live);
 	atomic64_inc(&p->refused);
 	kfree(r);
@@ -360,7 +404,7 @@ static void record_freed(struct special *sp)
 {
 	struct prof_record *r = container_of(sp, struct prof_record, sp);
 
-	atomic64_inc(&r->bucket->frees);
+	atomic64_add(r->weight, &r->bucket->frees);
 	atomic64_dec(&r->prof->live);
 	kfree(r);
 }
@@ -372,43 +416,13 @@ static struct prof_bucket *all_buckets(struct spanheap_prof *p)
 	return smp_load_acquire(&p->all);	/* get_bucket(): fields before the pointer */
 }
 
-/* 2^32 times the probability that n bytes are a sample: 1 - exp(-n / distance) */
-static u64 probability(u64 n, u64 distance)
-{
-	u64 left = 1ULL << 32, x;
-	int i;
-
-	if (n >> 4 >= distance)
-		return left;
-	x = mul_u64_u64_div_u64(n, 1ULL << 32, distance);
-	if (x < 1u << 22)	/* below 1/1024 two terms of the series are exact, */
-		return x - (x * x >> 33);
-	/* ... above exp(-x) is the 1024th power of (1 - x / 1024), nearly */
-	left -= x >> 10;
-	for (i = 0; i < 10; i++)
-		left = left * left >> 32;
-	return (1ULL << 32) - left;
-}
-
-/* What samples that were taken with b's distance would be at its rate */
-static u64 at_rate(const struct prof_bucket *b, u64 samples)
-{
-	u64 bytes = (u64)b->nr_pages << PAGE_SHIFT;
-
-	if (b->distance == b->rate)
-		return samples;
-	return mul_u64_u64_div_u64(samples, probability(bytes, b->rate),
-				   max(probability(bytes, b->distance), 1ULL));
-}
-
 static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 {
 	u64 frees = atomic64_read(&b->frees);
 
 	smp_rmb();	/* a free comes after its allocation: never below 0 */
 	*allocs = atomic64_read(&b->allocs);
-	*inuse = at_rate(b, *allocs - frees);
-	*allocs = at_rate(b, *allocs);
+	*inuse = *allocs - frees;
 }
 
 static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
@@ -431,8 +445,8 @@ static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
 }
 
 /*
- * pprof's text format. Numbers are those of the samples; heap_v2 tells the reader
- * to divide them. Comments, which pprof skips, name the addresses, as those of a
+ * pprof's text format. Numbers are those of the samples at the rate; heap_v2 tells the
+ * reader to divide them. Comments, which pprof skips, name the addresses, as those of a
  * Go program's heap profile do, and a rate other than the header's.
  */
 void spanheap_prof_show(struct spanheap *h, struct seq_file *m)

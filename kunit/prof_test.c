@@ -102,36 +102,194 @@ static void seed(struct spanheap *h)
 		prandom_seed_state(&per_cpu_ptr(h->caches.cpu, cpu)->prof_rnd, 1964 + cpu);
 }
 
-/* M36: distances are exponentially distributed with the mean that was asked for */
+/*
+ * 2^64 (1 - exp(-x)) for x of 32, 16, ... 2^-28. In Python, with 60 digits:
+ * int((1 - (-(Decimal(2) ** -i)).exp()) * 2 ** 64) for i in range(-5, 29)
+ */
+#define MAX_X		5
+static const u64 exponential[] = {
+	0xfffffffffffc6f73, 0xfffffe1caa445117, 0xffea03defbefd853, 0xfb4faa91f7b0c2e2,
+	0xdd5aaab880fc68c0, 0xa1d2a7274c4320e5, 0x64ba681c834fb00c, 0x38a0830a9befa8bc,
+	0x1e14aed893eef3c3, 0x0f82a021c7eae18d, 0x07e054abba514375, 0x03f80aa00882db6c,
+	0x01fe0154aaeed834, 0x00ff802aa00221c7, 0x007fe00554aabbba, 0x003ff800aaa00088,
+	0x001ffe001554aaae, 0x000fff8002aaa000, 0x0007ffe0005554aa, 0x0003fff8000aaaa0,
+	0x0001fffe00015554, 0x0000ffff80002aaa, 0x00007fffe0000555, 0x00003ffff80000aa,
+	0x00001ffffe000015, 0x00000fffff800002, 0x000007ffffe00000, 0x000003fffff80000,
+	0x000001fffffe0000, 0x000000ffffff8000, 0x0000007fffffe000, 0x0000003ffffff800,
+	0x0000001ffffffe00, 0x0000000fffffff80,
+};
+
+/* 2^64 times the probability that nr pages are a sample at a distance of 2^bits bytes */
+static u64 exact_probability(struct kunit *test, u32 nr, u32 bits)
+{
+	u64 left = U64_MAX;
+	int i, at;
+
+	for (i = 0; nr >> i; i++) {
+		if (!(nr >> i & 1))
+			continue;
+		at = (int)bits - PAGE_SHIFT - i + MAX_X;
+		if (at < 0)
+			return U64_MAX;		/* less exp(-64) at most */
+		KUNIT_ASSERT_LT(test, at, (int)ARRAY_SIZE(exponential));
+		left = mul_u64_u64_shr(left, ~exponential[at], 64);
+	}
+	return ~left;
+}
+
+static const u32 some_nr[] = { 1, 2, 3, 16, 31, 256, 1000, 1 << 18, (1 << 28) + 1 };
+
+static u64 distance_of(u64 a, u64 b)
+{
+	return a > b ? a - b : b - a;
+}
+
+/* M36: what a reader divides by is right for each size and power of two */
+static void probability_is_exact(struct kunit *test)
+{
+	u32 bits, i;
+
+	for (bits = 0; bits <= 40; bits++) {
+		for (i = 0; i < ARRAY_SIZE(some_nr); i++) {
+			u64 want = exact_probability(test, some_nr[i], bits);
+			u64 got = spanheap_prof_probability((u64)some_nr[i] << PAGE_SHIFT,
+							    1ULL << bits);
+
+			KUNIT_EXPECT_LE_MSG(test, distance_of(got, want), want >> 32,
+					    "%u pages at 2^%u", some_nr[i], bits);
+		}
+	}
+}
+
+/*
+ * How many of all 2^64 u, less 1, make nr pages a sample: with the shorter distances,
+ * which are those of the larger u
+ */
+static u64 nr_sampled(u32 nr, u64 rate)
+{
+	s64 bytes = (s64)nr << PAGE_SHIFT;
+	u64 u = 0, bit;
+
+	if (spanheap_prof_distance(0, rate) < bytes)
+		return U64_MAX;
+	for (bit = 1ULL << 63; bit; bit >>= 1)
+		if (spanheap_prof_distance(u | bit, rate) >= bytes)
+			u |= bit;
+	return U64_MAX - u - 1;
+}
+
+/*
+ * M36: distances are exponentially distributed with the mean that was asked for: nr
+ * pages are a sample with the probability 1 - exp(-nr pages / rate). No sampling error:
+ * the quantile is looked for among all u.
+ */
 static void distances_are_exponential(struct kunit *test)
 {
-	static const u64 rates[] = { 1, 4096, RATE, SPANHEAP_PROF_RATE_MAX };
-	struct rnd_state rnd;
-	u32 i, n = 1000000, longer = 0, twice = 0;
-	u64 sum = 0;
+	u32 bits, i;
 
-	prandom_seed_state(&rnd, 36);
-	for (i = 0; i < n; i++) {
-		s64 d = spanheap_prof_distance(prandom_u32_state(&rnd), RATE);
+	for (bits = 0; bits <= 40; bits++) {
+		u64 rate = 1ULL << bits, longest = 44361 * rate / 1000;
 
-		sum += d;
-		longer += d > RATE;
-		twice += d > 2 * RATE;
+		for (i = 0; i < ARRAY_SIZE(some_nr); i++) {
+			u64 want = exact_probability(test, some_nr[i], bits);
+			u64 got = nr_sampled(some_nr[i], rate);
+
+			KUNIT_EXPECT_LE_MSG(test, distance_of(got, want), want >> 19,
+					    "%u pages at 2^%u", some_nr[i], bits);
+			/* the others, too: they are few for many pages */
+			KUNIT_EXPECT_LE_MSG(test, distance_of(got, want),
+					    (~want >> 19) + 8,
+					    "all but %u pages at 2^%u", some_nr[i], bits);
+		}
+		/* 64 ln(2); it can be reached, and no u makes more */
+		KUNIT_EXPECT_LE(test, distance_of(spanheap_prof_distance(0, rate), longest),
+				rate / 1000 + 1);
+		KUNIT_EXPECT_EQ(test, spanheap_prof_distance(U64_MAX, rate), 0);
 	}
-	/* within 1%: 10, 7 and 4 standard deviations */
-	KUNIT_EXPECT_LT(test, abs((s64)div64_u64(sum, n) - RATE), RATE / 100);
-	KUNIT_EXPECT_LT(test, abs((s32)longer - 367879), 3679);		/* 1/e */
-	KUNIT_EXPECT_LT(test, abs((s32)twice - 135335), 1353);		/* 1/e^2 */
-	for (i = 0; i < ARRAY_SIZE(rates); i++) {
-		u64 rate = rates[i], median = rate * 693147 / 1000000;
+}
 
-		KUNIT_EXPECT_EQ(test, spanheap_prof_distance(U32_MAX, rate), 0);
-		KUNIT_EXPECT_LE(test, abs(spanheap_prof_distance(S32_MAX, rate) - (s64)median),
-				(s64)(rate / 10000 + 1));
-		/* the longest: 32 ln(2) */
-		KUNIT_EXPECT_LE(test, abs(spanheap_prof_distance(0, rate) - 32 * (s64)median),
-				(s64)(rate / 1000 + 32));
+/* The CPU's counter, with 1 and 31 pages by turns */
+static void one_and_31(struct kunit *test, struct spanheap *h, struct span_cache *c,
+		       const char *what)
+{
+	static const u32 nr[] = { 1, 31 };
+	u64 allocs[2] = {}, estimate[2] = {};	/* the latter with 16 bits behind the point */
+	u32 samples = 1 << 17, turn = 0, i;
+
+	while (samples--) {
+		u64 rounds = (c->prof_at - c->n.popped_pages) / 32, distance;
+
+		/* No sample is in those */
+		c->n.popped_pages += rounds * 32;
+		allocs[0] += rounds;
+		allocs[1] += rounds;
+		do {
+			i = turn;
+			turn = !turn;
+			c->n.popped_pages += nr[i];
+			allocs[i]++;
+		} while (c->n.popped_pages <= c->prof_at);
+		distance = spanheap_prof_due(h, c);
+		/* All distances are powers of two, too */
+		estimate[i] += U64_MAX /
+			       (exact_probability(test, nr[i], ilog2(distance)) >> 16);
 	}
+	/* 4,096 samples of one page or more: 5 standard deviations */
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_LE_MSG(test, distance_of(estimate[i] >> 16, allocs[i]),
+				    allocs[i] / 13, "%u pages, distance %llu, %s", nr[i],
+				    c->prof_distance, what);
+}
+
+/* M36: sizes by turns are told apart, at every distance, the throttle's too */
+static void no_size_is_favoured(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct span_cache *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+	u64 rate;
+
+	KUNIT_ASSERT_NOT_NULL(test, c);
+	prandom_seed_state(&c->prof_rnd, 1976);
+	for (rate = 1; rate <= SPANHEAP_PROF_RATE_MAX; rate *= 2) {
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate), 0);
+		spanheap_prof_draw(h, c);
+		one_and_31(test, h, c, "the rate");
+	}
+	/* No time goes by: it stays at the longest distance, or is back there soon */
+	spanheap_prof_throttle(h);
+	for (rate = SZ_512K; rate <= SPANHEAP_PROF_RATE_MAX; rate *= 8) {
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate), 0);
+		spanheap_prof_draw(h, c);
+		c->prof_distance = min(16384 * rate, SPANHEAP_PROF_RATE_MAX);
+		c->prof_last = ktime_get_mono_fast_ns();
+		spanheap_prof_due(h, c);
+		one_and_31(test, h, c, "throttled");
+	}
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+}
+
+/* M36: the same where an allocation has no counter */
+static void chance_is_as_good(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 i, hits, bits;
+
+	for (bits = 0; bits <= 40; bits++) {
+		u32 nr = 1 << max((int)bits - PAGE_SHIFT, 0);
+		u64 want = exact_probability(test, nr, bits) >> 32, n = 40000;
+
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1ULL << bits), 0);
+		for (hits = i = 0; i < n; i++)
+			hits += !!spanheap_prof_chance(h, nr);
+		/* 8 standard deviations; these are not the same numbers in every run */
+		KUNIT_EXPECT_LE_MSG(test, distance_of(hits, n * want >> 32), 800ull,
+				    "%u pages at 2^%u", nr, bits);
+	}
+	/* 1 in 2^28: three of a million are a matter of 10^-8 */
+	for (hits = i = 0; i < 1000000; i++)
+		hits += !!spanheap_prof_chance(h, 1);
+	KUNIT_EXPECT_LT(test, hits, 3u);
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
 }
 
 /* Pages of the i-th allocation of a call site */
@@ -241,6 +399,42 @@ static void rare_sample_counts_for_many(struct kunit *test)
 	check(test, h);
 }
 
+/*
+ * M36: a sample counts for a fraction more, on average, also if it is the only one of
+ * its size; and no distance has a line of its own
+ */
+static void fractions_are_not_lost(struct kunit *test)
+{
+	const u32 sizes = 200, times = 20;
+	struct spanheap *h = test->priv;
+	u64 want = 0, rate = SZ_4M, distance;
+	u32 nr, i, lines = 0;
+	const char *at;
+	void *p;
+
+	/* With the rate 0 the allocation itself is no sample */
+	for (i = 0; i < times * sizes; i++) {
+		nr = 1 + i % sizes;
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+		p = alloc_at(h, 1, nr, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate), 0);
+		distance = i / sizes % 2 ? 4 * rate : 2 * rate;
+		spanheap_prof_sample(h, p, nr, distance, GFP_KERNEL, site_addr(1));
+		want += div64_u64(spanheap_prof_probability(nr * PAGE_SIZE, rate),
+				  spanheap_prof_probability(nr * PAGE_SIZE, distance) >> 16);
+		release(h, p);
+	}
+	/* A fraction is off by 1/2 at most, 4,000 by 32: 5 standard deviations */
+	KUNIT_EXPECT_LE(test, distance_of(profile_of(test, h, 1).allocs, want >> 16), 160ull);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 0ull);
+	for (at = text.buf; (at = strstr(at, "] @ 0x")); at++)
+		lines++;
+	KUNIT_EXPECT_EQ(test, lines, sizes);
+	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
+	check(test, h);
+}
+
 /* M36: a CPU that does nothing but allocate samples less often, without a bias */
 static void throttled_estimate_is_near_the_truth(struct kunit *test)
 {
@@ -285,7 +479,6 @@ struct throttled {
 	struct span_cache c;
 	u64 gap;		/* ns since the last sample */
 	u32 samples;
-	unsigned long seen;	/* distances over the rate, as powers of two */
 	u64 pages, estimate;
 };
 
@@ -304,7 +497,6 @@ static void run_throttled(struct throttled *t, u32 n, u32 ns)
 		distance = spanheap_prof_due(t->h, c);
 		t->gap = 0;
 		t->samples++;
-		t->seen |= is_power_of_2(distance) ? distance / RATE : BIT(63);
 		/* x / (1 - exp(-x)) is 1 + x / 2 + x^2 / 12, nearly; x is 1/8 at most */
 		t->estimate += (distance >> PAGE_SHIFT) + 8 +
 			       div64_u64(16 * 16 * PAGE_SIZE / 12, distance);
@@ -364,9 +556,6 @@ static void throttle_favours_nobody(struct kunit *test)
 		   fast->samples, fast->estimate);
 	kunit_info(test, "slow: %llu pages, %u samples, estimated %llu\n", slow->pages,
 		   slow->samples, slow->estimate);
-	/* Each distance has buckets of its own, which stay: there must be few */
-	KUNIT_EXPECT_EQ(test, fast->seen & ~GENMASK(14, 0), 0ul);
-	KUNIT_EXPECT_EQ(test, slow->seen & ~GENMASK(14, 0), 0ul);
 	KUNIT_EXPECT_LE(test, abs((s64)(fast->estimate - fast->pages)),
 			(s64)div_u64(fast->pages, 10));
 	/* fewer, and of more different weights: 5 standard deviations */
@@ -554,9 +743,13 @@ static void prof_exit(struct kunit *test)
 }
 
 static struct kunit_case prof_cases[] = {
+	KUNIT_CASE(probability_is_exact),
 	KUNIT_CASE(distances_are_exponential),
+	KUNIT_CASE(no_size_is_favoured),
+	KUNIT_CASE(chance_is_as_good),
 	KUNIT_CASE(estimate_is_near_the_truth),
 	KUNIT_CASE(rare_sample_counts_for_many),
+	KUNIT_CASE(fractions_are_not_lost),
 	KUNIT_CASE(throttled_estimate_is_near_the_truth),
 	KUNIT_CASE(throttle_keeps_its_share),
 	KUNIT_CASE(throttle_favours_nobody),
