@@ -23,7 +23,9 @@
  * The hot path compares one counter, which is there anyway, with the next sample's
  * place in it.
  *
- * Call stacks are in the kernel's stack depot, which keeps them for good.
+ * A bucket has its call stack itself, as in Go. The kernel's stack depot would keep it
+ * once for all sizes, but never gives memory back: not that of a stack, and not the
+ * hash table that its first user allocates.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -36,8 +38,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/sched.h>
-#include <linux/stacktrace.h>
-#include <compat/depot.h>
+#include <compat/stacktrace.h>
 
 #include "spanheap_internal.h"
 
@@ -61,13 +62,14 @@
 struct prof_bucket {
 	struct hlist_node node;
 	struct prof_bucket *next;	/* of all; constant */
-	/* constant: the key */
-	u64 rate;
-	u32 stack;			/* handle of the stack depot */
-	u32 nr_pages;
 	/* samples, by weight */
 	atomic64_t allocs;
 	atomic64_t frees;
+	/* constant: the key */
+	u64 rate;
+	u32 nr_pages;
+	u32 depth;
+	unsigned long stack[];		/* leaf first */
 };
 
 /* A sample whose span is in use */
@@ -85,7 +87,7 @@ struct spanheap_prof {
 	atomic64_t dropped;		/* samples for which there was no memory */
 	atomic64_t refused;		/* second records for a span */
 	atomic64_t live;		/* records */
-	atomic64_t nr_buckets;
+	atomic64_t bucket_bytes;
 	spinlock_t lock;		/* adding a bucket; innermost */
 	/* Buckets live as long as the heap: readers need no lock, and may sleep */
 	DECLARE_HASHTABLE(bucket, BUCKET_BITS);
@@ -241,16 +243,11 @@ int spanheap_prof_set_rate(struct spanheap *h, u64 rate)
 {
 	struct spanheap_prof *p = h->prof;
 	u64 old = p->rate;
-	int err;
 
 	if (rate > SPANHEAP_PROF_RATE_MAX)
 		return -ERANGE;
-	if (rate) {
-		err = compat_depot_init();
-		if (err)
-			return err;
+	if (rate)
 		WRITE_ONCE(p->last_rate, rate);
-	}
 	WRITE_ONCE(p->rate, rate);
 	spanheap_cache_redraw(h);
 	if (rate && !old)
@@ -262,35 +259,39 @@ int spanheap_prof_set_rate(struct spanheap *h, u64 rate)
 
 /* ---- samples ---- */
 
-static struct prof_bucket *find_bucket(struct spanheap_prof *p, u32 hash, u32 stack,
+static struct prof_bucket *find_bucket(struct spanheap_prof *p, u32 hash,
+				       const unsigned long *stack, u32 depth,
 				       u32 nr_pages, u64 rate)
 {
 	struct prof_bucket *b;
 
 	hash_for_each_possible_rcu_notrace(p->bucket, b, node, hash)
-		if (b->stack == stack && b->nr_pages == nr_pages && b->rate == rate)
+		if (b->nr_pages == nr_pages && b->rate == rate && b->depth == depth &&
+		    !memcmp(b->stack, stack, depth * sizeof(*stack)))
 			return b;
 	return NULL;
 }
 
-static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
-				      u32 nr_pages, u64 rate, gfp_t gfp)
+static struct prof_bucket *get_bucket(struct spanheap_prof *p, const unsigned long *stack,
+				      u32 depth, u32 nr_pages, u64 rate, gfp_t gfp)
 {
-	u32 hash = jhash_3words(stack, nr_pages, rate, rate >> 32);
+	u32 hash = jhash(stack, depth * sizeof(*stack),
+			 jhash_3words(nr_pages, rate, rate >> 32, 0));
 	struct prof_bucket *b, *old;
 	unsigned long flags;
 
-	b = find_bucket(p, hash, stack, nr_pages, rate);
+	b = find_bucket(p, hash, stack, depth, nr_pages, rate);
 	if (b)
 		return b;
-	b = kzalloc(sizeof(*b), gfp);
+	b = kzalloc(struct_size(b, stack, depth), gfp);
 	if (!b)
 		return NULL;
-	b->stack = stack;
+	memcpy(b->stack, stack, depth * sizeof(*stack));
+	b->depth = depth;
 	b->nr_pages = nr_pages;
 	b->rate = rate;
 	spin_lock_irqsave(&p->lock, flags);
-	old = find_bucket(p, hash, stack, nr_pages, rate);
+	old = find_bucket(p, hash, stack, depth, nr_pages, rate);
 	if (!old) {
 		b->next = p->all;
 		smp_store_release(&p->all, b);	/* pairs with all_buckets() */
@@ -301,14 +302,14 @@ static struct prof_bucket *get_bucket(struct spanheap_prof *p, u32 stack,
 		kfree(b);
 		return old;
 	}
-	atomic64_inc(&p->nr_buckets);
+	atomic64_add(struct_size(b, stack, depth), &p->bucket_bytes);
 	return b;
 }
 
 /* The stack from the caller of the allocation on, without frames of the heap */
 static noinline unsigned int call_stack(unsigned long *stack, unsigned long caller)
 {
-	unsigned int n = stack_trace_save(stack, DEPTH + DEPTH_OWN, 1), i;
+	unsigned int n = compat_stack_trace_save(stack, DEPTH + DEPTH_OWN, 1), i;
 
 	for (i = 0; i < n; i++) {
 		if (stack[i] == caller) {
@@ -316,7 +317,7 @@ static noinline unsigned int call_stack(unsigned long *stack, unsigned long call
 			return min(n - i, DEPTH);
 		}
 	}
-	/* The unwinder missed it: what it found is below the caller, or wrong */
+	/* The unwinder missed it, or is missing: what it found is below the caller, or wrong */
 	stack[0] = caller;
 	return 1;
 }
@@ -350,8 +351,8 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	struct spanheap_prof *p = h->prof;
 	u64 rate = READ_ONCE(p->rate);
 	struct prof_record *r = NULL;
-	struct prof_bucket *b = NULL;
-	u32 handle, weight;
+	struct prof_bucket *b;
+	u32 depth, weight;
 
 	if (!rate)
 		return;		/* it was set to 0 just now */
@@ -359,9 +360,8 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	if (!weight)
 		return;		/* distance is an older and finer rate's */
 	gfp = (gfp & GFP_KERNEL) | __GFP_NORETRY | __GFP_NOWARN;
-	handle = compat_depot_save(stack, call_stack(stack, caller), gfp);
-	if (handle)
-		b = get_bucket(p, handle, nr_pages, rate, gfp);
+	depth = call_stack(stack, caller);
+	b = get_bucket(p, stack, depth, nr_pages, rate, gfp);
 	if (b)
 		r = kmalloc(sizeof(*r), gfp);
 	if (!r) {
@@ -428,19 +428,18 @@ static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
 {
 	u64 bytes = (u64)b->nr_pages << PAGE_SHIFT, inuse, allocs;
-	unsigned long *stack;
-	unsigned int i, n = compat_depot_fetch(b->stack, &stack);
+	unsigned int i;
 
 	bucket_sums(b, &inuse, &allocs);
 	seq_printf(m, "%llu: %llu [%llu: %llu] @", inuse, inuse * bytes, allocs,
 		   allocs * bytes);
-	for (i = 0; i < n; i++)
-		seq_printf(m, " 0x%lx", stack[i]);
+	for (i = 0; i < b->depth; i++)
+		seq_printf(m, " 0x%lx", b->stack[i]);
 	seq_putc(m, '\n');
 	if (b->rate != rate)
 		seq_printf(m, "#\trate %llu\n", b->rate);
-	for (i = 0; i < n; i++)
-		seq_printf(m, "#\t0x%lx\t%pB\n", stack[i], (void *)stack[i]);
+	for (i = 0; i < b->depth; i++)
+		seq_printf(m, "#\t0x%lx\t%pB\n", b->stack[i], (void *)b->stack[i]);
 	cond_resched();
 }
 
@@ -472,8 +471,7 @@ void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 
 u64 spanheap_prof_bytes(struct spanheap *h)
 {
-	return sizeof(*h->prof) +
-	       atomic64_read(&h->prof->nr_buckets) * sizeof(struct prof_bucket) +
+	return sizeof(*h->prof) + atomic64_read(&h->prof->bucket_bytes) +
 	       atomic64_read(&h->prof->live) * sizeof(struct prof_record);
 }
 
@@ -544,15 +542,12 @@ static const struct kernel_param_ops profile_rate_ops = {
 module_param_cb(profile_rate, &profile_rate_ops, &profile_rate, 0644);
 MODULE_PARM_DESC(profile_rate, "mean bytes allocated between two samples of the heap profile (default 524288, 0: no profile)");
 
-/* h's rate is the parameter's from now on. A heap without a profile still works. */
+/* h's rate is the parameter's from now on */
 void spanheap_prof_start(struct spanheap *h)
 {
 	spanheap_prof_throttle(h);
 	mutex_lock(&param_lock);
-	if (spanheap_prof_set_rate(h, profile_rate)) {
-		pr_warn("this kernel has no stack depot or no memory for it: the heap profile is off\n");
-		profile_rate = 0;
-	}
+	spanheap_prof_set_rate(h, profile_rate);	/* in range, see set_profile_rate() */
 	param_heap = h;
 	mutex_unlock(&param_lock);
 }

@@ -703,6 +703,83 @@ static void second_record_is_refused(struct kunit *test)
 	check(test, h);
 }
 
+/* Frames of the profile's only line for spans of nr pages that are in use, 0: not one line */
+static u32 depth_of(struct kunit *test, struct spanheap *h, u32 nr)
+{
+	u32 depth = 0;
+	char line[40];
+	const char *at;
+
+	snprintf(line, sizeof(line), "\n1: %lu [1: %lu] @", nr * PAGE_SIZE, nr * PAGE_SIZE);
+	at = strstr(read_profile(test, h), line);
+	if (!at || strstr(at + 1, line))
+		return 0;
+	for (at += strlen(line); *at && *at != '\n'; at++)
+		depth += *at == ' ';
+	return depth;
+}
+
+/* Call stacks are told apart by their frames, kept once, and counted */
+static void stacks_are_counted(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u64 meta[5], record = sizeof(struct special) + 3 * sizeof(u64);
+	u32 depth;
+	void *p[5];
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	/* The page heap's own structures are there by now */
+	release(h, alloc_at(h, 2, 1, GFP_KERNEL));
+	p[0] = alloc_at(h, 2, 1, GFP_KERNEL);
+	meta[0] = stats(h)->other_meta_bytes;
+	/* A caller that is none has one frame, and this function's has more; not in UML */
+	p[1] = alloc_at(h, 1, 3, GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, depth_of(test, h, 3), 1u);
+	meta[1] = stats(h)->other_meta_bytes;
+	p[2] = spanheap_heap_alloc(h, NULL, 4, 0, 0, GFP_KERNEL, _RET_IP_);
+	depth = depth_of(test, h, 4);
+	KUNIT_EXPECT_GE(test, depth, IS_ENABLED(CONFIG_UML) ? 1u : 2u);
+	KUNIT_EXPECT_LE(test, depth, 32u);
+	meta[2] = stats(h)->other_meta_bytes;
+	KUNIT_EXPECT_EQ(test, meta[1] - meta[0], record + 56 + sizeof(long));
+	KUNIT_EXPECT_EQ(test, meta[2] - meta[1], record + 56 + depth * sizeof(long));
+	/* The same stack and size once more, and the same size by another stack */
+	p[3] = alloc_at(h, 1, 3, GFP_KERNEL);
+	meta[3] = stats(h)->other_meta_bytes;
+	KUNIT_EXPECT_EQ(test, meta[3] - meta[2], record);
+	p[4] = alloc_at(h, 2, 3, GFP_KERNEL);
+	meta[4] = stats(h)->other_meta_bytes;
+	KUNIT_EXPECT_EQ(test, meta[4] - meta[3], record + 56 + sizeof(long));
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 2ull);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, 2).inuse, 2ull);
+	check(test, h);
+	release(h, p[0]);
+	release(h, p[1]);
+	release(h, p[2]);
+	release(h, p[3]);
+	release(h, p[4]);
+	KUNIT_EXPECT_EQ(test, meta[4] - stats(h)->other_meta_bytes, 5 * record);
+}
+
+/* More stacks than the table of buckets has heads: chains hold several */
+static void many_stacks_are_told_apart(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 i, lines = 0, n = 2000;
+	const char *at;
+
+	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
+	for (i = 0; i < 2 * n; i++)
+		release(h, alloc_at(h, i % n, 1, GFP_KERNEL));
+	at = read_profile(test, h);
+	while ((at = strstr(at, "\n0: 0 [2: 8192] @"))) {
+		lines++;
+		at++;
+	}
+	KUNIT_EXPECT_EQ(test, lines, n);
+	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 2ull * n);
+}
+
 /* Without memory for its record the sample is lost and counted, nothing else */
 static void sample_may_find_no_memory(struct kunit *test)
 {
@@ -710,9 +787,9 @@ static void sample_may_find_no_memory(struct kunit *test)
 	void *p;
 	u32 n;
 
-	/* So that the depot has the stack, and the fault meets the bucket */
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
-	release(h, alloc_at(h, 1, 20, GFP_KERNEL));
+	release(h, alloc_at(h, 1, 1, GFP_KERNEL));
+	/* The fault meets the record of a span of one page, and the bucket of others */
 	for (n = 1; n < 10; n++) {
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
 		release(h, alloc_at(h, 1, n, GFP_KERNEL));	/* into the cache */
@@ -758,6 +835,8 @@ static struct kunit_case prof_cases[] = {
 	KUNIT_CASE(rate_0_samples_nothing),
 	KUNIT_CASE(rate_changes_at_once),
 	KUNIT_CASE(second_record_is_refused),
+	KUNIT_CASE(stacks_are_counted),
+	KUNIT_CASE(many_stacks_are_told_apart),
 	KUNIT_CASE(sample_may_find_no_memory),
 	{}
 };
