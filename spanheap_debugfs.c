@@ -138,7 +138,11 @@ DEFINE_SHOW_ATTRIBUTE(check);
 
 static int profile_show(struct seq_file *m, void *v)
 {
+	struct spanheap_stats st;
+
 	spanheap_prof_show(spanheap_heap, m);
+	spanheap_heap_stats(spanheap_heap, &st, true);
+	seq_printf(m, "# bytes in use, sampled or not: %llu\n", st.inuse_bytes);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(profile);

@@ -465,6 +465,8 @@ void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 		   sum[0], sum[1], sum[2], sum[3], rate);
 	for (b = all_buckets(p); b; b = b->next)
 		show_bucket(m, b, rate);
+	if (!READ_ONCE(p->rate))
+		seq_puts(m, "# profile off\n");
 	seq_printf(m, "# samples dropped for lack of memory: %llu\n# records refused: %llu\n",
 		   (u64)atomic64_read(&p->dropped), (u64)atomic64_read(&p->refused));
 }

@@ -53,7 +53,7 @@ t "frees are matched: half is discarded, half is left" discard
 off() {
 	echo 0 >$P; a=$(estimate 4); write 40 80; [ "$(estimate 4)" = "$a" ] || return 1
 	blkdiscard /dev/spanheap0
-	head -n 1 $D/profile | grep '^heap profile: 0: 0 \[[1-9]'
+	grep -q '^# profile off$' $D/profile && head -n 1 $D/profile | grep '^heap profile: 0: 0 \[[1-9]'
 }
 t "with rate 0 nothing is sampled, and frees are still matched" off
 # What spanheap_prof.c has for each line: a bucket of 56 bytes and its call stack
@@ -73,6 +73,8 @@ change() {
 		grep -q '^#.rate 16384$' $D/profile
 }
 t "a new rate holds from now on, and the old one's samples say theirs" change
+all_bytes() { [ "$(sed -n 's/^# bytes in use, sampled or not: //p' $D/profile)" = "$(val inuse_bytes)" ] && ! grep 'profile off' $D/profile; }
+t "the profile says how much is in use, sampled or not" all_bytes
 t "no sample was lost" sh -c 'grep -q "lack of memory: 0$" /sys/kernel/debug/spanheap/profile'
 only_root() {
 	mkdir -p /etc
