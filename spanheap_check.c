@@ -288,7 +288,7 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 				}
 				work += s->nr_pages >> LEAF_SHIFT;
 				bad = bits != counted ?
-				      "backed pages of a leaf or a group are not as many as counted" :
+				      "backed pages of a leaf or group are not as counted" :
 				      __check_span(h, s, prev, state, bits);
 				if (bad)
 					break;

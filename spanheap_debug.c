@@ -24,7 +24,8 @@ bool spanheap_gfp_ok(gfp_t gfp)
 		pr_warn_once("__GFP_ACCOUNT is refused, as spans are not charged to a cgroup: allocate without it, or with vmalloc()\n");
 		return false;
 	}
-	return !WARN_ONCE(gfp & ~GFP_ALLOWED, "spanheap: gfp 0x%x has flags that no span can have\n",
+	return !WARN_ONCE(gfp & ~GFP_ALLOWED,
+			  "spanheap: gfp 0x%x has flags that no span can have\n",
 			  (__force unsigned int)gfp) &&
 	       !WARN_ONCE(gfp & __GFP_NOFAIL && !gfpflags_allow_blocking(gfp),
 			  "spanheap: __GFP_NOFAIL where nothing may block\n");

@@ -187,7 +187,7 @@ struct spanheap {
 	u64 tlb_flushes;
 	atomic64_t zeroed_pages;	/* no lock */
 	atomic64_t zero_skipped_pages;	/* no lock */
-	atomic_t lost;			/* the arena is not ours any more; see spanheap_arena_ok() */
+	atomic_t lost;			/* the arena is gone, see spanheap_arena_ok() */
 	atomic_t broken;		/* transitions refused, see span_move() */
 	bool pinned;			/* orphans hold the module */
 

@@ -217,13 +217,13 @@ static int meta_run(u32 nr)
 		err = -ENOMEM;
 		goto out;
 	}
-	spanheap_heap_stats(h, &empty);
+	spanheap_heap_stats(h, &empty, true);
 	for (i = 0; i < n; i++) {
 		span[i] = spanheap_heap_alloc(h, NULL, nr, 0, 0, GFP_KERNEL, _RET_IP_);
 		if (!span[i])
 			err = -ENOMEM;
 	}
-	spanheap_heap_stats(h, &st);
+	spanheap_heap_stats(h, &st, true);
 	for (i = 0; i < n; i++)
 		spanheap_heap_free(h, span[i], _RET_IP_);
 	if (err)

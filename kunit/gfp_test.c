@@ -53,7 +53,7 @@ static void accounting_is_refused_with_a_message(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 2);
 }
 
-/* All that a mempool, a file system or a driver asks for, cached and not, with records and leaves */
+/* All that a mempool, a file system or a driver asks for, with records and leaves */
 static void allowed_flags_are_honoured(struct kunit *test)
 {
 	static const gfp_t base[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, GFP_ATOMIC,

@@ -179,7 +179,7 @@ static void guard_is_behind_the_span_and_goes_with_it(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* A page with memory that becomes a guard loses it, at once or where the caller cannot wait, soon */
+/* A page with memory that becomes a guard loses it: at once, or soon if that would sleep */
 static void guard_with_memory_loses_it(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

@@ -7,8 +7,8 @@
 /* A Xen PV guest's page tables belong to the hypervisor */
 static inline const char *compat_arena_unsupported(void)
 {
-	return boot_cpu_has(X86_FEATURE_XENPV) ? "a Xen PV guest's page tables are the hypervisor's" :
-						 NULL;
+	return boot_cpu_has(X86_FEATURE_XENPV) ?
+	       "a Xen PV guest's page tables are the hypervisor's" : NULL;
 }
 
 /* The entries from addr to the end of their page table, at most nr of them */
