@@ -39,7 +39,7 @@ bool spanheap_charge_exact(struct spanheap_client *c, u32 nr)
 {
 	s64 limit = READ_ONCE(c->limit_pages), old = atomic64_read(&c->pages);
 
-	/* What is refused is never seen in pages, or others were refused for it */
+	/* Never add pages that may be refused: others would be refused because of them */
 	do {
 		if (limit && old + nr > limit)
 			return false;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What travels between the caches of CPUs: full magazines of spans of 1 to 16 pages,
- * and longer spans one by one.
+ * Containers by which spans travel between the caches of CPUs: depots of full magazines
+ * for spans of 1 to 16 pages, and shelves of single longer spans.
  *
- * Each node has a depot and a shelf for each length, with a lock of its own that is
- * held for some loads and stores, so no CPU waits for one that uses other lengths, or
- * for a far one unless its own node has nothing. A magazine is exchanged for
- * another one, so that freeing allocates none; there are as many as were made at first.
+ * Each node has a depot and a shelf for each length. Each has a lock of its own, which is
+ * held for some loads and stores, so a CPU waits for no CPU that uses another length; it
+ * asks another node only if its own node has nothing. A magazine is exchanged for another
+ * one, so a free allocates none, and the number of magazines never changes.
  *
- * A CPU comes here in its section, with preemption off and its cache marked busy, so
- * an interrupt in between does not: the locks need no interrupts disabled. But it may be
- * long, and a guest's CPU may be taken away. So nobody waits for ever: who has tried
- * for a while does without, and goes to the page heap.
+ * A CPU calls these functions in its section, where an interrupt does not, so the locks
+ * need no interrupts disabled. An interrupt may still keep a lock's holder away for long, and
+ * so may a hypervisor. A CPU therefore gives up after LOCK_TRIES attempts, and its caller
+ * uses the page heap instead.
  */
 #include <linux/mm.h>
 #include <linux/nodemask.h>
@@ -87,7 +87,7 @@ struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
 	return first;
 }
 
-/* Another try for a lock, or was that enough for one allocation or free? */
+/* Has one allocation or free tried often enough to get a lock? */
 static bool give_up(u32 *tries)
 {
 	cpu_relax();
@@ -103,7 +103,7 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *
 
 	if (!got)
 		return false;
-	/* Most likely that one, from another CPU: it comes while the lock is taken */
+	/* Fetch the magazine, which another CPU has written, while waiting for the lock */
 	for (i = 0; i < PREFETCH_LINES; i++)
 		prefetchw((void *)got + i * SMP_CACHE_BYTES);
 	while (!raw_spin_trylock(&d->lock))
@@ -199,8 +199,8 @@ bool spanheap_shelf_push(struct span_caches *cs, struct span *s)
 /* ---- emptying ---- */
 
 /*
- * Not in a section, so an interrupt here would come to the same lock. Who has it may be
- * interrupted for long: waits with interrupts on.
+ * For callers outside of a section: an interrupt on this CPU must not find the lock
+ * held. Waits with interrupts enabled, as the holder may be away for long.
  */
 static void lock_irq(raw_spinlock_t *lock) __acquires(lock)
 {

@@ -3,19 +3,18 @@
  * Specials: records attached to addresses in in-use spans. Finalizers live here;
  * profile records are spanheap_prof.c's, which is told when their span is freed.
  *
- * A span with specials has SPAN_SLOW, so that frees of all others never look for
- * them. Who adds the first one sets it, by a compare-and-swap that succeeds on an
- * in-use span only, and holds the special lock; and a span with SPAN_SLOW is
- * claimed for freeing under that lock only. So:
+ * A span with specials has SPAN_SLOW, so that the frees of all other spans never look
+ * for them. The first special of a span sets SPAN_SLOW, by a compare-and-swap that
+ * succeeds on an in-use span only, under the special lock. A span with SPAN_SLOW is claimed
+ * for freeing under that lock only. It follows that
  *
- *  - what was added before the claim is seen by the free, and after the claim
- *    nothing is added;
- *  - as long as a span has specials it stays where it is, with the start it has:
- *    under the special lock, a tree that is not empty vouches for its span.
+ *  - a free sees each special that was added before its claim, and none is added after it;
+ *  - a span with specials keeps its start: under the special lock, a tree that is not empty
+ *    proves that the record is still the same span.
  *
- * A finalizer is queued by the sweep that finds its object dead. It then stays
- * in the tree as SPECIAL_QUEUED until it has run, which keeps the span in use,
- * and leaves room for a new finalizer of the same object.
+ * The sweep that finds an object dead queues the object's finalizer. The finalizer stays
+ * in the tree as SPECIAL_QUEUED until it has run. That keeps the span in use, and a new
+ * finalizer of the same object may be added meanwhile.
  *
  * After the specials of the Go 1.3 runtime (mheap.c).
  */

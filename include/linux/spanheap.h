@@ -70,10 +70,10 @@ struct spanheap_client_ops {
 /**
  * SPANHEAP_SKIP_INIT - client flag: its own pages need not be cleared
  *
- * A client that trusts itself takes back as they are pages that it alone has
- * used, even where the system booted with init_on_alloc=1. All other pages are
- * cleared for it there: those that anybody else has used since they came from the
- * system, and those of a span that coalesced with such. __GFP_ZERO is always honoured.
+ * On a system that booted with init_on_alloc=1, such a client gets pages uncleared if it
+ * is the only client that has used them since they came from the system. All other pages
+ * are cleared, and so are the pages of a span that was coalesced from pages of several
+ * clients. __GFP_ZERO is always honoured.
  */
 #define SPANHEAP_SKIP_INIT	0x1u
 
