@@ -74,11 +74,35 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	if (!err)
 		list_add_tail(&c->list, &h->clients);
 	mutex_unlock(&h->clients_lock);
-	if (!err)
+	if (!err) {
+		/* For the spans of a client whose module goes and forgets to end it */
+		__module_get(THIS_MODULE);
 		return c;
+	}
 out:
 	free_client(c);
 	return ERR_PTR(err);
+}
+
+/* The owner of s is gone. Under the heap lock; nobody else changes s meanwhile. */
+void __spanheap_orphan(struct spanheap *h, struct span *s)
+{
+	struct spanheap_client *c = s->client;
+
+	lockdep_assert_held(&h->lock);
+	if (!h->pinned) {	/* let go by __orphan_done() */
+		__module_get(THIS_MODULE);
+		h->pinned = true;
+	}
+	spanheap_uncharge(c, s->nr_pages);
+	c->frees++;
+	atomic64_add(s->nr_pages, &h->orphan->pages);
+	h->orphan->allocs++;
+	if (c->sweep && span_state(s) == SPAN_INUSE)
+		__spanheap_busy_del(h, s);
+	WRITE_ONCE(s->client, h->orphan);
+	/* No cache: the free of the last lets the module go */
+	span_set_slow(s);
 }
 
 /* One batch of the walk over c's spans: re-points them, tells of the first ten */
@@ -87,6 +111,7 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 {
 	struct span leaks[LEAKS_SHOWN], *s;
 	unsigned int i, n = 0, seen = 0;
+	char text[SITE_TEXT];
 	unsigned long flags;
 
 	spin_lock_irqsave(&h->lock, flags);
@@ -97,25 +122,14 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 			continue;
 		if (*shown + n < LEAKS_SHOWN)
 			leaks[n++] = *s;
-		if (!h->pinned) {	/* let go by __orphan_done() */
-			__module_get(THIS_MODULE);
-			h->pinned = true;
-		}
-		atomic64_add(s->nr_pages, &h->orphan->pages);
-		h->orphan->allocs++;
-		if (c->sweep && span_state(s) == SPAN_INUSE)
-			__spanheap_busy_del(h, s);
-		WRITE_ONCE(s->client, h->orphan);
-		/* No cache: the free of the last lets the module go */
-		span_set_slow(s);
+		__spanheap_orphan(h, s);
 	}
 	if (idx >= h->used)
 		idx = U32_MAX;	/* that was the last */
 	spin_unlock_irqrestore(&h->lock, flags);
 	for (i = 0; i < n; i++)
-		pr_warn("  %p, %u pages, allocated by %pS\n",
-			span_addr(h, &leaks[i]), leaks[i].nr_pages,
-			(void *)leaks[i].caller);
+		pr_warn("  %p, %u pages, allocated by %s\n", span_addr(h, &leaks[i]),
+			leaks[i].nr_pages, spanheap_site_text(h, leaks[i].caller, text));
 	*shown += n;
 	return idx;
 }
@@ -185,4 +199,5 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 		leave_spans(h, c);
 	}
 	call_rcu(&c->rcu, free_client_rcu);
+	module_put(THIS_MODULE);
 }

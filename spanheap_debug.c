@@ -40,6 +40,7 @@ bool spanheap_gfp_ok(gfp_t gfp)
 static void fence_off(struct spanheap *h)
 {
 	struct span found[LEAKS_SHOWN], *s;
+	char text[SITE_TEXT];
 	unsigned long flags;
 	u32 idx = 0, n = 0, i;
 
@@ -54,8 +55,8 @@ static void fence_off(struct spanheap *h)
 	pr_err("the arena is gone: a span was passed to vfree(), kvfree() or kvfree_rcu(), or its page tables were changed. All spans are lost, %llu pages were not free; nothing is allocated any more. Spans in use, the first of them:\n",
 	       READ_ONCE(h->unlisted_pages));
 	for (i = 0; i < n; i++)
-		pr_err("  page %u, %u pages, allocated by %pS\n", found[i].start,
-		       found[i].nr_pages, (void *)found[i].caller);
+		pr_err("  page %u, %u pages, allocated by %s\n", found[i].start,
+		       found[i].nr_pages, spanheap_site_text(h, found[i].caller, text));
 }
 
 /* Is the arena still ours? If not, that is reported once, and the heap is fenced off. */
@@ -83,15 +84,19 @@ static const char * const state_names[] = {
 void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 			      unsigned long caller, spanheap_finalizer_t fn)
 {
+	char site[SITE_TEXT], owner[SITE_TEXT], freer[SITE_TEXT];
 	struct span copy = {};
 	unsigned long flags;
 	struct span *s;
+	bool inside;
+	u64 byte;
 	u32 idx;
 	int err;
 
 	spin_lock_irqsave(&h->lock, flags);
 	h->invalid_frees++;
-	s = addr_to_idx(h, addr, &idx) ? __spanheap_span_holding(h, idx) : NULL;
+	inside = addr_to_idx(h, addr, &idx);
+	s = inside ? __spanheap_span_holding(h, idx) : NULL;
 	if (s)
 		copy = *s;
 	spin_unlock_irqrestore(&h->lock, flags);
@@ -102,21 +107,30 @@ void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 	xa_unlock_irqrestore(&h->bad_callers, flags);
 	if (err == -EBUSY)
 		return;
-	if (!s)
-		pr_err("invalid free of %p by %pS: not in a span\n", addr,
-		       (void *)caller);
-	else if (fn)
-		pr_err("invalid free of %p by %pS: the span of %u pages, allocated by %pS, has the finalizer %pS\n",
-		       addr, (void *)caller, copy.nr_pages, (void *)copy.caller, fn);
+	spanheap_site_text(h, caller, site);
+	if (!inside) {
+		pr_err("invalid free of %p by %s: not in the arena\n", addr, site);
+		return;
+	}
+	if (!s) {
+		pr_err("invalid free of %p by %s: page %u of the arena, which was never used\n",
+		       addr, site, idx);
+		return;
+	}
+	/* Numbers, as an address is printed hashed and has no offset */
+	byte = (unsigned long)addr - (unsigned long)span_addr(h, &copy);
+	spanheap_site_text(h, copy.caller, owner);
+	if (fn)
+		pr_err("invalid free of %p by %s: byte %llu of the span of %u pages at page %u, allocated by %s, which has the finalizer %pS\n",
+		       addr, site, byte, copy.nr_pages, copy.start, owner, fn);
 	else if (span_state(&copy) == SPAN_CACHED)
-		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is free (cached), last allocated by %pS, last freed by %pS\n",
-		       addr, (void *)caller, copy.nr_pages, page_addr(h, copy.start),
-		       (void *)copy.caller, (void *)copy.freer);
+		pr_err("invalid free of %p by %s: byte %llu of the span of %u pages at page %u, which is free (cached), last allocated by %s, last freed by %s\n",
+		       addr, site, byte, copy.nr_pages, copy.start, owner,
+		       spanheap_site_text(h, copy.freer, freer));
 	else
-		pr_err("invalid free of %p by %pS: in the span of %u pages at %p, which is %s, last allocated by %pS\n",
-		       addr, (void *)caller, copy.nr_pages,
-		       page_addr(h, copy.start), state_names[span_state(&copy)],
-		       (void *)copy.caller);
+		pr_err("invalid free of %p by %s: byte %llu of the span of %u pages at page %u, which is %s, last allocated by %s\n",
+		       addr, site, byte, copy.nr_pages, copy.start,
+		       state_names[span_state(&copy)], owner);
 }
 
 /* Count and report what the caller is refused */

@@ -70,12 +70,13 @@ static int spans_show(struct seq_file *m, void *v)
 	};
 	struct spans_iter *it = v;
 	struct span *s = &it->span;
+	char text[SITE_TEXT];
 	bool free = span_state(s) == SPAN_FREE;
 
-	seq_printf(m, "%u %u %s %u %u %s %pS\n", s->start, s->nr_pages,
+	seq_printf(m, "%u %u %s %u %u %s %s\n", s->start, s->nr_pages,
 		   names[span_state(s)], free ? s->nr_released : 0,
 		   free ? jiffies_to_msecs(spanheap_heap->clock() - s->stamp) : 0,
-		   it->name, (void *)s->caller);
+		   it->name, spanheap_site_text(spanheap_heap, s->caller, text));
 	return 0;
 }
 

@@ -141,6 +141,7 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	INIT_LIST_HEAD(&h->lru);
 	INIT_LIST_HEAD(&h->spare);
 	xa_init_flags(&h->bad_callers, XA_FLAGS_LOCK_IRQ);
+	spanheap_sites_init(h);
 	spanheap_special_init(h);
 
 	h->map = kvcalloc(h->nr_leaves, sizeof(*h->map), GFP_KERNEL);
@@ -196,6 +197,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 		cond_resched();
 	}
 	xa_destroy(&h->bad_callers);
+	spanheap_sites_exit(h);
 	spanheap_prof_destroy(h);
 	free_inner_client(h->orphan);
 	free_inner_client(h->anon);

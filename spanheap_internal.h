@@ -8,6 +8,8 @@
  *	spanheap_client.cycle_lock (mutex) one beginner of a client's cycles at a time
  *	spanheap_client.limit_lock (mutex) one writer of a client's limit at a time
  *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
+ *	spanheap.sites_lock	(mutex) names of call sites; one walk over the map for
+ *				text that goes at a time
  *	spanheap.drain_lock	(mutex) one emptying of the caches at a time; as below
  *	spanheap.finish_lock	(mutex) one task completes frees at a time; as below
  *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so
@@ -61,6 +63,8 @@
 #define SPARE_RESERVE	1u			/* records only a release may use */
 #define SPECIAL_LOCKS	64u
 #define LEAKS_SHOWN	10u			/* spans listed in a report */
+#define SITE_MAX	0xffffu			/* numbers of call sites; no text is so low */
+#define SITE_TEXT	128u			/* bytes of a call site's name */
 
 #define FREE_NOW_PAGES	SLOT_PAGES		/* a free looks at so many pages itself, at most */
 
@@ -192,6 +196,10 @@ struct spanheap {
 	bool pinned;			/* orphans hold the module */
 
 	struct xarray bad_callers;	/* call sites of reported bad frees */
+
+	struct mutex sites_lock;	/* next_site; all changes of sites */
+	struct xarray sites;		/* call sites whose text is gone; lock-free readers */
+	u32 next_site;
 
 	spinlock_t special_lock[SPECIAL_LOCKS];	/* span.specials of the spans that hash to it */
 	atomic_long_t nr_finalizers;	/* records; no lock */
@@ -357,6 +365,15 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
 void __spanheap_free_claimed(struct spanheap *h, struct span *s,
 			     unsigned long *flags);
 
+/* spanheap_site.c */
+const char *spanheap_site_text(struct spanheap *h, unsigned long site, char *buf);
+unsigned long spanheap_site_keep(struct spanheap *h, unsigned long addr, const void *mod);
+const void *spanheap_site_module(struct spanheap *h, unsigned long number);
+void spanheap_site_use(struct spanheap *h, unsigned long number);
+void spanheap_sites_forget(struct spanheap *h, const void *gone);
+void spanheap_sites_init(struct spanheap *h);
+void spanheap_sites_exit(struct spanheap *h);
+
 /* spanheap_debug.c */
 bool spanheap_arena_ok(struct spanheap *h);
 bool spanheap_gfp_ok(gfp_t gfp);
@@ -454,6 +471,20 @@ struct spanheap_client *
 spanheap_heap_register(struct spanheap *h,
 		       const struct spanheap_client_attr *attr);
 void spanheap_heap_unregister(struct spanheap_client *client);
+void __spanheap_orphan(struct spanheap *h, struct span *s);
+
+/* Text that is about to go, and perhaps its module */
+struct text_end {
+	bool (*within)(unsigned long addr, const void *mod);	/* is addr in that text? */
+	const void *mod;		/* the module; never dereferenced */
+	const char *name;		/* of the module */
+	bool mod_goes;			/* the module goes, too */
+};
+
+/* spanheap_module.c */
+void spanheap_text_ends(struct spanheap *h, const struct text_end *end);
+int spanheap_module_start(void);
+void spanheap_module_stop(void);
 
 /* spanheap_prof.c */
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)

@@ -76,7 +76,8 @@ MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
  * @attr: its name, limit, flags and callbacks; may be freed after the call
  *
  * The client appears in /sys/kernel/spanheap/clients/. What it allocates is
- * accounted to it and refused beyond its limit.
+ * accounted to it and refused beyond its limit. spanheap cannot be unloaded while the
+ * client is registered.
  *
  * Context: Process context. May sleep. Takes the lock of the client registry.
  * Return: the client, or ERR_PTR: -EINVAL for no @attr, a bad name or flag, -EEXIST
@@ -131,6 +132,9 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * @client: who pays, or NULL for an anonymous allocation
  * @nr_pages: length in pages, at least 1
  * @gfp: see below
+ *
+ * A span without a client that is in use when the module that allocated it goes is
+ * reported, becomes an orphan and may still be freed.
  *
  * The span is contiguous in vmalloc space and backed by order-0 pages. Its content
  * is undefined without __GFP_ZERO, unless the system booted with init_on_alloc=1.
@@ -633,11 +637,16 @@ static int __init spanheap_init(void)
 	err = spanheap_scav_start(h);
 	if (err)
 		goto out_sysfs;
+	err = spanheap_module_start();
+	if (err)
+		goto out_scav;
 	spanheap_prof_start(h);
 	spanheap_debugfs_init(h);
 	pr_info("%lu MiB of %s reserved\n", arena_mb, h->ops->name);
 	return 0;
 
+out_scav:
+	spanheap_scav_stop();
 out_sysfs:
 	spanheap_sysfs_exit();
 out_heap:
@@ -658,6 +667,7 @@ static void __exit spanheap_exit(void)
 
 	spanheap_prof_stop();
 	spanheap_debugfs_exit();
+	spanheap_module_stop();
 	spanheap_scav_stop();
 	spanheap_sysfs_exit();
 	spanheap_heap = NULL;

@@ -560,7 +560,7 @@ static void bad_frees_are_detected(struct kunit *test)
 	free_twenty_times(h, p + PAGE_SIZE);
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("invalid free of"), 1u);
-	KUNIT_EXPECT_EQ(test, log_count("in the span of 4 pages"), 1u);
+	KUNIT_EXPECT_EQ(test, log_count(": byte 4096 of the span of 4 pages at page"), 1u);
 	KUNIT_EXPECT_EQ(test, log_count("which is in use"), 1u);
 	KUNIT_EXPECT_EQ(test, log_count("by bad_frees_are_det"), 2u);	/* both sites */
 	log_start();

@@ -149,7 +149,8 @@ struct spanheap_client_attr {
  * @scavenged_bytes: given back to the system so far
  * @tlb_flushes: flushes of all CPUs' TLBs, one per batch released
  * @largest_free_pages: length of the longest free span, in pages
- * @orphan_bytes: in use by clients that have unregistered
+ * @orphan_bytes: in use by clients that have unregistered, or left by modules that
+ *	allocated without a client and are gone
  * @zeroed_bytes: cleared for __GFP_ZERO or init_on_alloc
  * @zero_skipped_bytes: not cleared, because known to be zero
  */
