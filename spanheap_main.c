@@ -542,9 +542,17 @@ void spanheap_mempool_free(void *addr, void *data)
 }
 EXPORT_SYMBOL_GPL(spanheap_mempool_free);
 
+struct devm_span {
+	void *addr;
+	unsigned long caller;		/* that asked for it */
+};
+
+/* A bad free here is that of the driver which has freed the span by other means */
 static void devm_release(struct device *dev, void *res)
 {
-	spanheap_free(*(void **)res);
+	struct devm_span *d = res;
+
+	spanheap_heap_free(spanheap_heap, d->addr, d->caller);
 }
 
 /**
@@ -554,7 +562,8 @@ static void devm_release(struct device *dev, void *res)
  * @nr_pages: length in pages, at least 1
  * @gfp: as for spanheap_alloc()
  *
- * The span must not be freed by other means, and be gone before @client is.
+ * The span must not be freed by other means, and be gone before @client is. If it was,
+ * the report of the invalid free names the caller of this function.
  *
  * Context: Process context, as @gfp allows. Otherwise as spanheap_alloc().
  * Return: the address, or NULL.
@@ -562,17 +571,18 @@ static void devm_release(struct device *dev, void *res)
 void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
 			  size_t nr_pages, gfp_t gfp)
 {
-	void **res = devres_alloc(devm_release, sizeof(*res), gfp & ~__GFP_ZERO);
+	struct devm_span *d = devres_alloc(devm_release, sizeof(*d), gfp & ~__GFP_ZERO);
 
-	if (!res)
+	if (!d)
 		return NULL;
-	*res = do_alloc(client, nr_pages, 0, 0, gfp, _RET_IP_);
-	if (!*res) {
-		devres_free(res);
+	d->caller = _RET_IP_;
+	d->addr = do_alloc(client, nr_pages, 0, 0, gfp, d->caller);
+	if (!d->addr) {
+		devres_free(d);
 		return NULL;
 	}
-	devres_add(dev, res);
-	return *res;
+	devres_add(dev, d);
+	return d->addr;
 }
 EXPORT_SYMBOL_GPL(devm_spanheap_alloc);
 

@@ -54,6 +54,13 @@ again() {
 	[ "$(val orphan_bytes)" = 0 ] && check_ok
 }
 t "the same 20 times" again
+devm() {
+	leave devm || return 1
+	for f in devm_first devm_second; do
+		[ "$(dmesg | grep -c "invalid free of [^ ]* by $f+")" = 1 ] || { dmesg | grep 'invalid free'; return 1; }
+	done
+}
+t "a device's bad free names who allocated for the device" devm
 pool() {
 	leave pool && grep '(orphan) mempool_' $D/spans && refused rmmod spanheap && with drop "${spans%%,*}" || return 1
 	[ "$(val orphan_bytes)" = 0 ] && rmmod spanheap

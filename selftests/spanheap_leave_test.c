@@ -5,6 +5,7 @@
  */
 #define pr_fmt(fmt) "spanheap_leave_test: " fmt
 
+#include <linux/device.h>
 #include <linux/mempool.h>
 #include <linux/mm.h>
 #include <linux/vmalloc.h>
@@ -163,10 +164,42 @@ static void free_all(void)
 		spanheap_free((void *)addr[i]);
 }
 
+/* Two spans of a device are freed behind its back: each has a call site of its own */
+static noinline void *devm_first(struct device *dev)
+{
+	void *p = devm_spanheap_alloc(dev, NULL, 2, GFP_KERNEL);
+
+	barrier();
+	return p;
+}
+
+static noinline void *devm_second(struct device *dev)
+{
+	void *p = devm_spanheap_alloc(dev, NULL, 3, GFP_KERNEL);
+
+	barrier();
+	return p;
+}
+
+static int __init test_devm(void)
+{
+	struct device *dev = root_device_register("spanheap_leave_test");
+	void *p, *q;
+
+	EXPECT(!IS_ERR(dev));
+	p = devm_first(dev);
+	q = devm_second(dev);
+	EXPECT(p && q);
+	spanheap_free(p);
+	spanheap_free(q);
+	root_device_unregister(dev);
+	return 0;
+}
+
 static const struct test_case cases[] __initconst = {
 	{ "leave", test_leave }, { "look", test_look }, { "take", test_take },
 	{ "badfree", test_badfree }, { "forget", test_forget }, { "stay", test_stay },
-	{ "pool", test_pool }, { "drop", test_drop },
+	{ "devm", test_devm }, { "pool", test_pool }, { "drop", test_drop },
 	{}
 };
 
