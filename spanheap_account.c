@@ -13,6 +13,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <compat/kasan.h>
+#include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
 
@@ -417,8 +418,12 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
 	}
 }
 
-/* s was in use and is claimed: free it. The lock is dropped while it is cleared. */
-void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *flags)
+/*
+ * s was in use and is claimed: free it. The lock is dropped while it is cleared. The
+ * caller is for the trace: a call site, or the sweep callback.
+ */
+void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long caller,
+			     unsigned long *flags)
 {
 	bool clear = want_init_on_free(), drop = false;
 	struct spanheap_client *client;
@@ -435,6 +440,8 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long *
 		spin_lock_irqsave(&h->lock, *flags);
 	}
 	client = s->client;
+	/* While it is OWNED: once it is in the free lists it may be allocated again */
+	trace_spanheap_free((unsigned long)span_addr(h, s), s->nr_pages, caller, client->name);
 	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
 	h->frees++;
 	client->frees++;

@@ -96,9 +96,10 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 	if (clear)
 		spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
 	compat_kasan_use(addr, nr, true);
+	/* While it is OWNED: traced after its last free, and before its next */
+	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller, client->name);
 	if (!spanheap_publish(h, s, client, obj_size, caller, 0))
 		return NULL;
-	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller);
 	if (unlikely(sample))
 		spanheap_prof_sample(h, addr, nr, sample, gfp, caller);
 	return addr;
@@ -223,6 +224,8 @@ static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
 	nr = s->nr_pages;
 	prefetchw(s->ahead);
 	compat_kasan_use((void *)addr, nr, false);
+	/* While it is OWNED: once it is pushed it may be allocated again */
+	trace_spanheap_free((unsigned long)addr, nr, caller, s->client->name);
 	count_free(c, s);
 	s->needzero = !clear;
 	s->freer = caller;
@@ -233,7 +236,6 @@ static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
 		leave_clear_push(h, c, s);
 	else
 		push_and_leave(h, c, s);
-	trace_spanheap_free((unsigned long)addr, nr, caller);
 	return true;
 }
 
@@ -278,6 +280,7 @@ static struct span *carve(struct spanheap *h, struct spanheap_client *client, u3
 	unsigned long flags;
 	struct span *s;
 
+	p.client = client;
 	for (;;) {
 		spin_lock_irqsave(&h->lock, flags);
 		__spanheap_absorb(h, &p);
@@ -451,6 +454,14 @@ static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *c
 	}
 }
 
+/* NULL, counted, traced and logged */
+static void *refuse(struct spanheap *h, struct spanheap_client *client, size_t nr_pages,
+		    gfp_t gfp, unsigned long caller, int err)
+{
+	trace_spanheap_alloc_failed(nr_pages, gfp, err, caller, client->name);
+	return spanheap_fail(h, client, nr_pages, gfp, err);
+}
+
 static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *client,
 				 size_t nr_pages, unsigned int align_shift, size_t obj_size,
 				 gfp_t gfp, unsigned long caller)
@@ -466,18 +477,18 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 						      ULONG_MAX;
 	err = check_request(h, nr_pages, align, obj_size, gfp);
 	if (unlikely(err))
-		return spanheap_fail(h, client, nr_pages, gfp, err);
+		return refuse(h, client, nr_pages, gfp, caller, err);
 	s = alloc_or_retry(h, client, nr_pages, align, obj_size, gfp);
 	if (IS_ERR(s))
-		return spanheap_fail(h, client, nr_pages, gfp, PTR_ERR(s));
+		return refuse(h, client, nr_pages, gfp, caller, PTR_ERR(s));
 	if (!llist_empty(&h->dropping))
 		arm_guards(h, gfp);
 	addr = span_addr(h, s);
+	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller, client->name);
 	if (!hand_out(h, s, obj_size, caller))
 		return NULL;
 	if (static_branch_likely(&spanheap_prof_key))
 		sample = prof_due_slow(h, nr_pages);
-	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller);
 	if (unlikely(sample))
 		spanheap_prof_sample(h, addr, nr_pages, sample, gfp, caller);
 	return addr;
@@ -582,7 +593,6 @@ static noinline void free_slow(struct spanheap *h, const void *addr, unsigned lo
 	spanheap_finalizer_t fn = NULL;
 	unsigned long flags;
 	struct span *s;
-	u32 nr;
 
 	spin_lock_irqsave(&h->lock, flags);
 	s = __claim_to_free(h, addr, seen, &specials, &fn);
@@ -591,10 +601,8 @@ static noinline void free_slow(struct spanheap *h, const void *addr, unsigned lo
 		spanheap_report_bad_free(h, addr, caller, fn);
 		return;
 	}
-	nr = s->nr_pages;
 	if (!s->client->sweep || !__spanheap_free_later(h, s))
-		__spanheap_free_claimed(h, s, &flags);
+		__spanheap_free_claimed(h, s, caller, &flags);
 	spin_unlock_irqrestore(&h->lock, flags);
 	spanheap_specials_freed(h, &specials);
-	trace_spanheap_free((unsigned long)addr, nr, caller);
 }

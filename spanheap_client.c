@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
 
@@ -94,6 +95,7 @@ void __spanheap_orphan(struct spanheap *h, struct span *s)
 		__module_get(THIS_MODULE);
 		h->pinned = true;
 	}
+	trace_spanheap_orphan((unsigned long)span_addr(h, s), s->nr_pages, c->name);
 	spanheap_uncharge(c, s->nr_pages);
 	c->frees++;
 	atomic64_add(s->nr_pages, &h->orphan->pages);

@@ -89,6 +89,7 @@ struct prep {
 	u32 nr_leaves;
 	u32 want_leaves;	/* set by __spanheap_grow() when it lacks leaves */
 	bool exact;		/* grow by no more than asked for */
+	struct spanheap_client *client;	/* for whom; NULL: the trace names nobody */
 };
 
 #define PREP_INIT(p)	{ .records = LIST_HEAD_INIT((p).records) }
@@ -362,7 +363,7 @@ void spanheap_use_undo(struct spanheap *h, struct span *s);
 bool spanheap_frees_later(const struct span *s);
 bool spanheap_must_drop(struct spanheap *h, const struct span *s);
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop);
-void __spanheap_free_claimed(struct spanheap *h, struct span *s,
+void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long caller,
 			     unsigned long *flags);
 
 /* spanheap_site.c */

@@ -399,7 +399,7 @@ u64 spanheap_shrink(struct spanheap *h, u64 want)
 /* Release pages idle for at least age ticks, at most max. Returns how many. */
 u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 {
-	unsigned long flags;
+	unsigned long flags, inuse, sys, released;
 	u64 n;
 
 	spanheap_cache_drain(h);
@@ -411,7 +411,12 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	spin_lock_irqsave(&h->lock, flags);
 	h->scavenge_passes++;
 	WRITE_ONCE(h->resident_peak, heap_resident(h));
+	inuse = h->unlisted_pages;
+	sys = h->used;
+	released = h->released_pages;
 	spin_unlock_irqrestore(&h->lock, flags);
-	trace_spanheap_scavenge(n, age);
+	/* What CPUs have put into their caches since those were emptied is idle */
+	inuse -= min_t(u64, inuse, heap_cached(h));
+	trace_spanheap_scavenge(n, age, inuse, sys, released);
 	return n;
 }

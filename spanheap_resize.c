@@ -5,6 +5,7 @@
  */
 #include <linux/mm.h>
 #include <compat/kasan.h>
+#include <trace/events/spanheap.h>
 
 #include "spanheap_internal.h"
 
@@ -40,6 +41,7 @@ static struct span *carve_behind(struct spanheap *h, struct span *s, u32 nr, gfp
 	unsigned long flags;
 	struct span *n;
 
+	p.client = s->client;
 	do {
 		spin_lock_irqsave(&h->lock, flags);
 		__spanheap_absorb(h, &p);
@@ -85,10 +87,12 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 	return true;
 }
 
-static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
+static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp,
+			unsigned long caller)
 {
 	struct prep p = PREP_INIT(p);
 	bool clear = want_init_on_free(), drop = false;
+	u32 old = s->nr_pages;
 	struct span *t = NULL;
 	unsigned long flags;
 
@@ -112,6 +116,9 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 			spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
 	}
 	spin_lock_irqsave(&h->lock, flags);
+	/* Before the tail can be allocated again */
+	trace_spanheap_resize((unsigned long)span_addr(h, s), old, nr, true, caller,
+			      s->client->name);
 	__spanheap_use_end(h, t, clear, drop);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return true;
@@ -126,6 +133,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	struct span *s;
 	bool done;
 	u64 word;
+	u32 old;
 
 	spanheap_might_alloc(gfp);
 	if (!spanheap_gfp_ok(gfp) || !nr_pages || nr_pages > h->arena_pages)
@@ -146,6 +154,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		spanheap_report_bad_free(h, addr, caller, NULL);
 		return false;
 	}
+	old = s->nr_pages;
 	if ((u64)nr_pages << PAGE_SHIFT < s->obj_size)
 		done = false;
 	else if (s->guarded && nr_pages != s->nr_pages)
@@ -159,9 +168,11 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		 READ_ONCE(s->sweep) != SWEEP_NONE && !spanheap_in_callback(h, true))
 		done = false;	/* another task's sweep callback may read what would go */
 	else if (nr_pages < s->nr_pages)
-		done = shrink_span(h, s, nr_pages, gfp);
+		done = shrink_span(h, s, nr_pages, gfp, caller);
 	else
 		done = true;
+	if (!done || nr_pages >= old)	/* else shrink_span() has traced it */
+		trace_spanheap_resize((unsigned long)addr, old, nr_pages, done, caller, c->name);
 	spin_lock_irqsave(&h->lock, flags);
 	/* A new use: the span's length is another, see free_to_cache() */
 	smp_store_release(&s->word, word + SPAN_USE);

@@ -109,9 +109,9 @@ static void log_pass(struct spanheap *h, u64 released)
 	struct spanheap_stats st;
 
 	spanheap_heap_stats(h, &st, true);
-	pr_info("scavenged %llu KiB: in use %llu, idle %llu, released %llu, resident %llu KiB\n",
+	pr_info("scavenged %llu KiB: in use %llu, idle %llu, sys %llu, released %llu, resident %llu KiB\n",
 		released << (PAGE_SHIFT - 10), st.inuse_bytes >> 10,
-		st.idle_bytes >> 10, st.released_bytes >> 10,
+		st.idle_bytes >> 10, st.sys_bytes >> 10, st.released_bytes >> 10,
 		st.resident_bytes >> 10);
 }
 

@@ -382,7 +382,7 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 	h->grows++;
 	__spanheap_map_set(h, s);
 	__spanheap_put(h, s);
-	trace_spanheap_grow(h->used, ask);
+	trace_spanheap_grow(h->used, ask, p->client ? p->client->name : "-");
 	return 0;
 }
 

@@ -142,8 +142,9 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	else if (still_swept(sw, s))
 		s->sweepgen = sw->gen;
 	h->seq++;
+	trace_spanheap_sweep((unsigned long)addr, nr, verdict, freed, c->name);
 	if (freed || s->sweep == SWEEP_FREED)
-		__spanheap_free_claimed(h, s, &flags);
+		__spanheap_free_claimed(h, s, (unsigned long)c->ops->sweep, &flags);
 	else
 		s->sweep = SWEEP_NONE;
 	list_del(&cb.list);
@@ -151,7 +152,6 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	spin_unlock_irqrestore(&h->lock, flags);
 	spanheap_specials_freed(h, &specials);
 	spanheap_client_put(c);
-	trace_spanheap_sweep((unsigned long)addr, nr, verdict, freed);
 	return freed;
 }
 

@@ -400,16 +400,25 @@ static void thread_releases_by_its_knobs(struct kunit *test)
 	spanheap_scav_kick();
 	log_stop();
 	KUNIT_EXPECT_GE(test, log_count("scavenged 400 KiB: in use 0, idle "), 1u);
+	KUNIT_EXPECT_GE(test, log_count(", sys "), 1u);
 	KUNIT_EXPECT_GE(test, log_count(", resident 0 KiB"), 1u);
 	spanheap_client_unregister(c);
 }
 
 static unsigned long seen_pages, seen_age, seen_spans, seen_grown;
 
-static void see_scavenge(void *data, unsigned long nr_pages, unsigned long age)
+static struct {
+	unsigned long inuse, sys, released;
+} seen_sums;
+
+static void see_scavenge(void *data, unsigned long nr_pages, unsigned long age,
+			 unsigned long inuse, unsigned long sys, unsigned long released)
 {
 	seen_pages += nr_pages;
 	seen_age = age;
+	seen_sums.inuse = inuse;
+	seen_sums.sys = sys;
+	seen_sums.released = released;
 }
 
 static void see_release(void *data, unsigned long nr_pages, unsigned int nr_spans)
@@ -417,7 +426,8 @@ static void see_release(void *data, unsigned long nr_pages, unsigned int nr_span
 	seen_spans += nr_spans;
 }
 
-static void see_grow(void *data, unsigned long used, unsigned long nr_pages)
+static void see_grow(void *data, unsigned long used, unsigned long nr_pages,
+		     const char *client)
 {
 	seen_grown += nr_pages;
 }
@@ -449,6 +459,9 @@ static void passes_are_traced(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen_spans, 2);
 	KUNIT_EXPECT_EQ(test, seen_pages, 14);
 	KUNIT_EXPECT_EQ(test, seen_age, 9);
+	KUNIT_EXPECT_EQ(test, seen_sums.inuse, stats(h)->inuse_bytes >> PAGE_SHIFT);
+	KUNIT_EXPECT_EQ(test, seen_sums.sys, stats(h)->sys_bytes >> PAGE_SHIFT);
+	KUNIT_EXPECT_EQ(test, seen_sums.released, stats(h)->released_bytes >> PAGE_SHIFT);
 }
 
 static struct kunit_case scav_cases[] = {

@@ -72,7 +72,7 @@ params() {
 }
 t "parameters show what was chosen; those of loading cannot be changed" params
 rmmod spanheap_test
-traced() { dmesg | grep -E 'spanheap: scavenged [0-9]+ KiB: in use [0-9]+, idle [0-9]+, released [0-9]+, resident [0-9]+ KiB'; }
+traced() { dmesg | grep -E 'spanheap: scavenged [0-9]+ KiB: in use [0-9]+, idle [0-9]+, sys [0-9]+, released [0-9]+, resident [0-9]+ KiB'; }
 trace() {
 	echo 100 >$H/scavenge_period_ms; echo 0 >$H/scavenge_age_ms; sleep 1
 	! dmesg | grep 'spanheap: scavenged' || return 1
@@ -85,9 +85,9 @@ events() {
 	echo 8192 >$T/buffer_size_kb; echo 1 >$T/events/spanheap/enable || return 1
 	run idle pages=8192 && insmod /spanheap_test.ko run=process; echo 1 >$H/release; echo 0 >$T/events/spanheap/enable
 	cat $T/trace >/tmp/trace; rmmod spanheap_test
-	for e in 'alloc: addr=[^ ]* nr_pages=257 gfp=0x[0-9a-f]* caller=exercise.*\[spanheap_test\]' \
-		'free: addr=[^ ]* nr_pages=257 caller=exercise.*\[spanheap_test\]' 'grow: used=[0-9]* nr_pages=[0-9]*' \
-		'release: nr_pages=[0-9]* nr_spans=[0-9]*' 'scavenge: nr_pages=[0-9]* age=0'; do
+	for e in 'alloc: addr=[^ ]* nr_pages=257 gfp=0x[0-9a-f]* caller=exercise.*\[spanheap_test\] client=test' \
+		'free: addr=[^ ]* nr_pages=257 caller=exercise.*\[spanheap_test\] client=test' 'grow: used=[0-9]* nr_pages=[0-9]* client=test' \
+		'release: nr_pages=[0-9]* nr_spans=[0-9]*' 'scavenge: nr_pages=[0-9]* age=0 inuse=[0-9]* idle=[0-9]* sys=[0-9]* released=[0-9]* resident=[0-9]*'; do
 		grep -q "spanheap_$e" /tmp/trace || { echo "no $e"; head -n 40 /tmp/trace; return 1; }
 	done
 	a=$(grep -c spanheap_alloc: /tmp/trace) f=$(grep -c spanheap_free: /tmp/trace)
