@@ -393,7 +393,6 @@ struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 bool spanheap_specials_claim(struct spanheap *h, struct span *s, u64 word,
 			     struct rb_root *specials, spanheap_finalizer_t *fn);
 void spanheap_specials_freed(struct spanheap *h, struct rb_root *specials);
-bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size);
 bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 			       struct special *key, bool *kept);
 bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages);

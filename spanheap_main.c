@@ -388,7 +388,9 @@ EXPORT_SYMBOL_GPL(spanheap_mmap);
  * kept and the finalizers of all its objects are queued; each runs once, in process
  * context with no lock of the heap held. It may allocate, free other spans, sleep,
  * and add a finalizer of @obj again. The sweep after frees the span, unless the
- * client says SPANHEAP_KEEP by then or it has finalizers again.
+ * client says SPANHEAP_KEEP by then or it has finalizers again. So the sweep callback
+ * is asked about the span once more, in a later cycle, although it has said
+ * SPANHEAP_FREE: it must say so again of a span that the client has forgotten by then.
  *
  * An unswept span that gets a finalizer is live in this cycle, and not asked about
  * before the next.
@@ -396,14 +398,13 @@ EXPORT_SYMBOL_GPL(spanheap_mmap);
  * As long as it has finalizers, or they run, spanheap_free() of the span is refused
  * as an invalid free: remove them first. spanheap_client_unregister() waits for
  * finalizers that are queued and drops the others of the client's spans. A span of
- * nobody, or of a client without a sweep callback, is never swept, so that its
- * finalizers do not run; of an anonymous one they must be removed before their code
- * goes.
+ * nobody, an orphan, and a span of a client without a sweep callback are never swept,
+ * and get no finalizers.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) if anything is
  * unswept, and a special lock (irqsave). Not while the span is resized or freed.
  * Return: 0; -EEXIST: @obj has one; -EINVAL: @obj is no object in use, or its span
- * is being resized, @fn is NULL, or @gfp is not allowed; -ENOMEM.
+ * is being resized or never swept, @fn is NULL, or @gfp is not allowed; -ENOMEM.
  */
 int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp)
 {

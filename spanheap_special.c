@@ -146,7 +146,9 @@ static int add_to(struct spanheap *h, struct span *s, const void *addr,
 	/* With SPAN_SLOW, s is not freed while the special lock is held */
 	if (!span_set_slow(s) || !offset_in(h, s, addr, &(*sp)->offset))
 		return -EINVAL;
-	if ((*sp)->kind == SPECIAL_FINALIZER && !object_at(s, (*sp)->offset))
+	/* Without a sweep it would never run, and the span could never be freed */
+	if ((*sp)->kind == SPECIAL_FINALIZER &&
+	    (!READ_ONCE(s->client)->sweep || !object_at(s, (*sp)->offset)))
 		return -EINVAL;
 	return rb_find_add(&(*sp)->node, &s->specials, node_cmp) ? -EEXIST : 0;
 }
@@ -189,7 +191,8 @@ static int locked(struct spanheap *h, const void *addr, struct special **sp,
 /**
  * spanheap_special_add() - attach a special to an address
  * @h: the heap
- * @addr: any address in an in-use span; of a finalizer, where an object starts
+ * @addr: any address in an in-use span; of a finalizer, where an object of a client with
+ *	a sweep callback starts
  * @sp: kind is set
  *
  * Context: Any but NMI. Takes a special lock (irqsave).
@@ -300,89 +303,34 @@ static void queue_finalizer(struct spanheap *h, struct span *s, struct special *
 	queue_work(finalizer_wq, &f->work);
 }
 
-/* Off the tree, and to be told of when the lock is dropped */
-struct freed_batch {
-	struct special *sp[BATCH];
-	u32 nr;
-};
-
-/*
- * Objects of s from *key to the offset to are dead: queue their finalizers and,
- * with freed, take their profile records off; a batch of them. *kept: there are
- * finalizers, queued now or before, so that the memory must be kept. True: there
- * is more, from *key on. Special lock.
- */
-static bool end_batch(struct spanheap *h, struct span *s, struct special *key,
-		      u64 to, struct freed_batch *freed, bool *kept)
-{
-	struct special *sp = first_from(&s->specials, key), *next;
-	u32 n;
-
-	for (n = 0; n < BATCH && sp && sp->offset < to; n++, sp = next) {
-		next = next_special(sp);
-		key->offset = sp->offset;
-		key->kind = sp->kind + 1;
-		if (sp->kind != SPECIAL_PROFILE) {
-			*kept = true;
-			if (sp->kind == SPECIAL_FINALIZER)
-				queue_finalizer(h, s, sp);
-		} else if (freed) {
-			rb_erase(&sp->node, &s->specials);
-			freed->sp[freed->nr++] = sp;
-		}
-	}
-	return n == BATCH;
-}
-
-/*
- * An object of size bytes at addr, in an in-use span that the caller owns, is
- * dead. True: it has finalizers, which are queued, and must be kept.
- */
-bool spanheap_specials_free_range(struct spanheap *h, const void *addr, u64 size)
-{
-	bool kept = false, more = true;
-	struct special key = {};
-	struct freed_batch freed;
-	unsigned long flags;
-	spinlock_t *lock;	/* that of s */
-	struct span *s;
-	u32 i;
-
-	rcu_read_lock();
-	s = spanheap_span_guess(h, addr);
-	if (!s || !(READ_ONCE(s->word) & SPAN_SLOW) || !offset_in(h, s, addr, &key.offset))
-		more = false;
-	size += key.offset;
-	while (more) {
-		freed.nr = 0;
-		lock = special_lock(h, s);
-		spin_lock_irqsave(lock, flags);
-		more = end_batch(h, s, &key, size, &freed, &kept);
-		spin_unlock_irqrestore(lock, flags);
-		for (i = 0; i < freed.nr; i++)
-			h->profile_freed(freed.sp[i]);
-	}
-	rcu_read_unlock();
-	return kept;
-}
-
 /*
  * A sweep found s, in use, dead: queue a batch of its finalizers from *key on,
- * which is all 0 at first. *kept: it has such, and must be kept until the next
- * generation. True: there are more; drop the heap lock, see that s is still the
- * same, and call again. Under the heap lock.
+ * which is all 0 at first. *kept: it has such, queued now or before, and must be kept
+ * until the next generation. True: there are more; drop the heap lock, see that s is
+ * still the same, and call again. Under the heap lock.
  */
 bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 			       struct special *key, bool *kept)
 {
 	spinlock_t *lock = special_lock(h, s);
-	bool more;
+	struct special *sp, *next;
+	u32 n;
 
 	lockdep_assert_held(&h->lock);
 	spin_lock(lock);
-	more = end_batch(h, s, key, U64_MAX, NULL, kept);
+	sp = first_from(&s->specials, key);
+	for (n = 0; n < BATCH && sp; n++, sp = next) {
+		next = next_special(sp);
+		key->offset = sp->offset;
+		key->kind = sp->kind + 1;
+		if (sp->kind == SPECIAL_PROFILE)
+			continue;
+		*kept = true;
+		if (sp->kind == SPECIAL_FINALIZER)
+			queue_finalizer(h, s, sp);
+	}
 	spin_unlock(lock);
-	return more;
+	return n == BATCH;
 }
 
 /* s is OWNED, and to be cut to nr_pages: are there specials in what goes? */

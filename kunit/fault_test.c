@@ -338,12 +338,20 @@ static void no_fn(void *obj, void *arg)
 {
 }
 
+static enum spanheap_verdict keep(void *addr, size_t nr_pages, void *priv)
+{
+	return SPANHEAP_KEEP;
+}
+
 /* M30: of a finalizer that finds no memory nothing stays: not on the span either */
 static void failed_finalizer_leaves_nothing(struct kunit *test)
 {
+	static const struct spanheap_client_ops ops = { .sweep = keep };
+	const struct spanheap_client_attr attr = { .name = "swept", .ops = &ops };
 	static const gfp_t gfp[] = { GFP_KERNEL, GFP_NOWAIT };
 	struct spanheap *h = test->priv;
-	void *p = alloc_as(h, NULL, 4, 0, PAGE_SIZE, GFP_KERNEL);
+	struct spanheap_client *c = spanheap_heap_register(h, &attr);
+	void *p = alloc_as(h, c, 4, 0, PAGE_SIZE, GFP_KERNEL);
 	void *obj = p + 2 * PAGE_SIZE;
 	u64 meta = stats(h)->other_meta_bytes;
 	u32 i, n, failures;
@@ -371,6 +379,7 @@ static void failed_finalizer_leaves_nothing(struct kunit *test)
 		KUNIT_EXPECT_GT(test, failures, 0u);
 	}
 	release(h, p);		/* nothing holds it */
+	spanheap_heap_unregister(c);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
 	check(test, h);

@@ -94,14 +94,49 @@ static int add_note(struct spanheap *h, void *obj, struct note *n)
 	return spanheap_finalizer_add(h, obj, note_fn, n, GFP_KERNEL);
 }
 
+static void *dead;	/* the one span that the callback gives up */
+
+static enum spanheap_verdict give_up_dead(void *addr, size_t nr_pages, void *priv)
+{
+	return addr == dead ? SPANHEAP_FREE : SPANHEAP_KEEP;
+}
+
+static struct spanheap_client *new_swept(struct spanheap *h, const char *name)
+{
+	static const struct spanheap_client_ops ops = { .sweep = give_up_dead };
+	const struct spanheap_client_attr attr = { .name = name, .ops = &ops };
+
+	return spanheap_heap_register(h, &attr);
+}
+
+/* Of each case: whose spans may have finalizers */
+static struct spanheap_client *swept;
+
+static void *salloc(struct spanheap *h, size_t nr, size_t obj_size)
+{
+	return alloc_as(h, swept, nr, 0, obj_size, GFP_KERNEL);
+}
+
 static int special_init_as(struct kunit *test, int (*init)(struct kunit *test))
 {
 	int err = init(test);
 
-	if (!err)
+	if (!err) {
 		((struct spanheap *)test->priv)->profile_freed = mark_freed;
+		swept = new_swept(test->priv, "has finalizers");
+		err = PTR_ERR_OR_ZERO(swept);
+	}
 	nr_freed = 0;
+	dead = NULL;
 	return err;
+}
+
+static void special_exit(struct kunit *test)
+{
+	if (!IS_ERR_OR_NULL(swept))
+		spanheap_heap_unregister(swept);
+	swept = NULL;
+	test_heap_exit(test);
 }
 
 static int special_init(struct kunit *test)
@@ -206,7 +241,7 @@ static void profile_records_are_told_of_the_free(struct kunit *test)
 static void bad_finalizers_are_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	u8 *p = alloc(h, 2), *o = alloc_as(h, NULL, 2, 0, 3000, GFP_KERNEL);
+	u8 *p = salloc(h, 2, 0), *o = salloc(h, 2, 3000);
 	u64 meta = stats(h)->other_meta_bytes;
 	struct note n = {};
 
@@ -246,7 +281,7 @@ static void bad_finalizers_are_refused(struct kunit *test)
 static void stale_objects_are_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	u8 *p = alloc_as(h, NULL, 2, 0, PAGE_SIZE, GFP_KERNEL);
+	u8 *p = salloc(h, 2, PAGE_SIZE);
 	struct special sp = { .kind = SPECIAL_FINALIZER };
 	struct note n = {};
 
@@ -254,12 +289,12 @@ static void stale_objects_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p + PAGE_SIZE), 0);
 	release(h, p);
 	/* One object */
-	KUNIT_ASSERT_PTR_EQ(test, alloc(h, 2), (void *)p);
+	KUNIT_ASSERT_PTR_EQ(test, salloc(h, 2, 0), (void *)p);
 	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
 	KUNIT_EXPECT_EQ(test, spanheap_special_add(h, p + PAGE_SIZE, &sp), -EINVAL);
 	release(h, p);
 	/* Two, elsewhere, and a rest that is too short for one */
-	KUNIT_ASSERT_PTR_EQ(test, alloc_as(h, NULL, 2, 0, 3000, GFP_KERNEL), (void *)p);
+	KUNIT_ASSERT_PTR_EQ(test, salloc(h, 2, 3000), (void *)p);
 	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
 	KUNIT_EXPECT_EQ(test, spanheap_special_add(h, p + 6000, &sp), -EINVAL);
 	KUNIT_EXPECT_EQ(test, add_note(h, p + 3000, &n), 0);
@@ -267,7 +302,7 @@ static void stale_objects_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p + 3000), 0);
 	release(h, p);
 	/* Another span's second page: none starts there */
-	KUNIT_ASSERT_PTR_EQ(test, alloc(h, 1), (void *)p);
+	KUNIT_ASSERT_PTR_EQ(test, salloc(h, 1, 0), (void *)p);
 	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
@@ -290,7 +325,7 @@ static void finalizer_during_resize_is_refused(struct kunit *test)
 	struct spanheap *h = test->priv;
 	struct note n = {};
 
-	resized = alloc(h, 20);
+	resized = salloc(h, 20, 0);
 	in_resize = 0;
 	fake.in_back = add_in_resize;
 	KUNIT_EXPECT_TRUE(test, resize(h, resized, 40));
@@ -331,7 +366,7 @@ static void free_with_finalizers_is_refused(struct kunit *test)
 
 	log_start();
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		p = alloc_as(h, NULL, sizes[i], 0, 0, GFP_KERNEL);
+		p = alloc_as(h, swept, sizes[i], 0, 0, GFP_KERNEL);
 		memset(p, 0x77, PAGE_SIZE);
 		KUNIT_EXPECT_EQ(test, add_note(h, p, &n), 0);
 		KUNIT_EXPECT_EQ(test, add_mark(h, p, &m), 0);
@@ -378,7 +413,7 @@ static void double_free_names_the_first(struct kunit *test)
 static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	void *p = alloc(h, 2), *other = alloc(h, 5);
+	void *p = salloc(h, 2, 0), *other = alloc(h, 5);
 	struct note n = { .freed = other };
 	struct mark m;
 
@@ -392,7 +427,7 @@ static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
 	check(test, h);
-	wait_finalizers(h->anon);
+	wait_finalizers(swept);
 	KUNIT_EXPECT_EQ(test, n.runs, 1);
 	KUNIT_EXPECT_PTR_EQ(test, n.obj, p);
 	KUNIT_EXPECT_FALSE(test, n.bad_context);
@@ -411,7 +446,7 @@ static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 static void finalizers_may_come_again(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	void *p = alloc(h, 20);
+	void *p = salloc(h, 20, 0);
 	struct note n = { .again = true, .err = -EIO, .sleep_ms = 30 }, second = {};
 
 	KUNIT_EXPECT_EQ(test, add_note(h, p, &n), 0);
@@ -420,18 +455,18 @@ static void finalizers_may_come_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, add_note(h, p, &second), 0);
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
 	check(test, h);
-	wait_finalizers(h->anon);
+	wait_finalizers(swept);
 	KUNIT_EXPECT_EQ(test, n.runs, 1);
 	KUNIT_EXPECT_EQ(test, n.err, -EEXIST);
 	KUNIT_EXPECT_EQ(test, second.runs, 0);
 	second.again = true;
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
-	wait_finalizers(h->anon);
+	wait_finalizers(swept);
 	KUNIT_EXPECT_EQ(test, second.runs, 1);
 	KUNIT_EXPECT_EQ(test, second.err, 0);
 	check(test, h);
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
-	wait_finalizers(h->anon);
+	wait_finalizers(swept);
 	KUNIT_EXPECT_EQ(test, second.runs, 2);
 	KUNIT_EXPECT_FALSE(test, sweep_dead(h, p));
 	release(h, p);
@@ -441,39 +476,66 @@ static void finalizers_may_come_again(struct kunit *test)
 
 #define MANY	1000u
 
-/* M33: what lies in [offset, offset + size) is unlinked and handled, nothing else */
-static void range_takes_what_is_inside(struct kunit *test)
+/* M33: the specials of all objects go with their span, and those of no other */
+static void specials_go_with_their_span(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	struct mark *m = kunit_kcalloc(test, MANY, sizeof(*m), GFP_KERNEL);
-	u8 *p = alloc_as(h, NULL, 16, 0, 64, GFP_KERNEL);
+	struct mark *m = kunit_kcalloc(test, MANY, sizeof(*m), GFP_KERNEL), other;
+	u8 *p = salloc(h, 16, 64), *q = salloc(h, 16, 64);
 	struct note n = {};
 	u32 i;
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	for (i = 0; i < MANY; i++)
 		KUNIT_ASSERT_EQ(test, add_mark(h, p + 64 * i, &m[i]), 0);
+	KUNIT_ASSERT_EQ(test, add_mark(h, q, &other), 0);
 	KUNIT_ASSERT_EQ(test, add_note(h, p + 64 * 100, &n), 0);
-	KUNIT_EXPECT_FALSE(test, spanheap_specials_free_range(h, p, 64 * 100));
-	KUNIT_EXPECT_EQ(test, nr_freed, 100);
-	KUNIT_EXPECT_TRUE(test, m[0].freed && m[99].freed && !m[100].freed);
-	KUNIT_EXPECT_FALSE(test, spanheap_specials_free_range(h, p, 64 * 100));
-	KUNIT_EXPECT_EQ(test, nr_freed, 100);
-	KUNIT_EXPECT_FALSE(test, spanheap_specials_free_range(h, p + 64 * 101, 0));
-	KUNIT_EXPECT_FALSE(test, spanheap_specials_free_range(h, p + 64 * 101, 1));
-	KUNIT_EXPECT_EQ(test, nr_freed, 101);
-	KUNIT_EXPECT_TRUE(test, !m[100].freed && m[101].freed && !m[102].freed);
-	KUNIT_EXPECT_EQ(test, n.runs, 0);
-	KUNIT_EXPECT_TRUE(test, spanheap_specials_free_range(h, p + 64 * 100, 64 * 500));
-	KUNIT_EXPECT_EQ(test, nr_freed, 600);
-	wait_finalizers(h->anon);
+	release(h, p);				/* refused: it has a finalizer */
+	KUNIT_EXPECT_EQ(test, nr_freed, 0);
+	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
+	wait_finalizers(swept);
 	KUNIT_EXPECT_EQ(test, n.runs, 1);
 	KUNIT_EXPECT_PTR_EQ(test, n.obj, p + 64 * 100);
+	KUNIT_EXPECT_EQ(test, nr_freed, 0);
 	check(test, h);
-	KUNIT_EXPECT_FALSE(test, spanheap_specials_free_range(h, &n, 64));
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, nr_freed, MANY);
+	KUNIT_EXPECT_FALSE(test, other.freed);
+	release(h, q);
+	KUNIT_EXPECT_TRUE(test, other.freed);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
 	check(test, h);
+}
+
+/* M30: what no sweep can ever find dead gets no finalizer, and can be freed as before */
+static void spans_that_are_never_swept_get_no_finalizers(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "not swept", 0), *gone = new_swept(h, "gone");
+	void *p[] = {
+		alloc(h, 2), alloc_as(h, c, 2, 0, 0, GFP_KERNEL),
+		alloc_as(h, gone, 2, 0, 0, GFP_KERNEL),
+	};
+	struct note n = {};
+	struct mark m;
+	u32 i;
+
+	KUNIT_EXPECT_EQ(test, add_note(h, p[2], &n), 0);
+	warnings_begin();
+	spanheap_heap_unregister(gone);		/* p[2] is an orphan */
+	warnings_end(test, TIMES("client gone is gone and leaves 1 spans, 2 pages", 1));
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		KUNIT_EXPECT_EQ(test, add_note(h, p[i], &n), -EINVAL);
+		KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p[i]), -ENOENT);
+		KUNIT_EXPECT_EQ(test, add_mark(h, p[i], &m), 0);
+		check(test, h);
+		release(h, p[i]);
+		KUNIT_EXPECT_TRUE(test, m.freed);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&h->nr_finalizers), 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->spans, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	spanheap_heap_unregister(c);
 }
 
 /* A tail that has specials is not cut off; growing moves nothing */
@@ -515,8 +577,8 @@ static void slow_fn(void *obj, void *arg)
 static void unregistering_waits_for_finalizers(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	struct spanheap_client *c = new_client(h, "goes", 0);
-	void *a = alloc_as(h, c, 3, 0, 0, GFP_KERNEL), *b, *anon = alloc(h, 1);
+	struct spanheap_client *c = new_swept(h, "goes");
+	void *a = alloc_as(h, c, 3, 0, 0, GFP_KERNEL), *b, *anon = salloc(h, 1, 0);
 	struct note n = {}, kept = {};
 	struct mark m;
 	u32 i;
@@ -562,7 +624,7 @@ static void leaving_fn(void *obj, void *arg)
 static void finalizer_cannot_unregister_its_client(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	struct spanheap_client *c = new_client(h, "stays", 0);
+	struct spanheap_client *c = new_swept(h, "stays");
 	void *p = alloc_as(h, c, 3, 0, 0, GFP_KERNEL), *q;
 
 	KUNIT_EXPECT_EQ(test, spanheap_finalizer_add(h, p, leaving_fn, c, GFP_KERNEL), 0);
@@ -637,7 +699,7 @@ struct special_model {
 	struct rnd_state rnd;
 	u64 bad_frees;
 	u32 freed;		/* profile records told of so far */
-	u32 ops[8];
+	u32 ops[6];
 	struct model_span span[MODEL_SPANS];
 };
 
@@ -692,14 +754,14 @@ static void model_remove(struct special_model *m, struct model_span *ms, u32 i)
 	}
 }
 
-/* Those of the reference in [from, to) have run, and no other, and are gone */
-static void model_ran(struct special_model *m, struct model_span *ms, u32 from, u32 to)
+/* Those of the reference have run, and no other, and are gone */
+static void model_ran(struct special_model *m, struct model_span *ms)
 {
 	u32 i;
 
 	wait_finalizers(m->c);
 	for (i = 0; i < MODEL_OBJS; i++) {
-		bool want = i >= from && i < to && test_bit(i, ms->fin);
+		bool want = test_bit(i, ms->fin);
 
 		KUNIT_ASSERT_EQ(m->test, test_bit(i, ms->ran), want);
 		if (want)
@@ -714,29 +776,6 @@ static void model_gone(struct special_model *m, struct model_span *ms)
 	m->freed += bitmap_weight(ms->prof, MODEL_OBJS);
 	bitmap_zero(ms->prof, MODEL_OBJS);
 	ms->p = NULL;
-}
-
-static void model_range(struct special_model *m, struct model_span *ms, u32 i)
-{
-	u32 end = min(ms->nr, i + 1 + (rnd(m, 4) ? rnd(m, 4) : rnd(m, 300)));
-	u32 n;
-
-	KUNIT_ASSERT_EQ(m->test,
-			spanheap_specials_free_range(m->h, ms->p + 64 * i, 64 * (end - i)),
-			find_next_bit(ms->fin, end, i) < end);
-	model_ran(m, ms, i, end);
-	for (n = i; n < end; n++)
-		if (__test_and_clear_bit(n, ms->prof)) {
-			KUNIT_ASSERT_TRUE(m->test, ms->mark[n].freed);
-			m->freed++;
-		}
-}
-
-static void *dead;	/* the one span that the callback gives up */
-
-static enum spanheap_verdict give_up_dead(void *addr, size_t nr_pages, void *priv)
-{
-	return addr == dead ? SPANHEAP_FREE : SPANHEAP_KEEP;
 }
 
 /* A whole generation in which only the span at addr is dead: pages freed */
@@ -756,15 +795,10 @@ static void model_sweep(struct special_model *m, struct model_span *ms)
 {
 	bool finalizers = !bitmap_empty(ms->fin, MODEL_OBJS);
 
-	if (m->c->sweep) {
-		KUNIT_ASSERT_EQ(m->test, sweep_all(m->c, ms->p),
-				finalizers ? 0 : ms->nr / 64);
-		if (!finalizers)
-			model_gone(m, ms);
-	} else {
-		KUNIT_ASSERT_EQ(m->test, sweep_dead(m->h, ms->p), finalizers);
-	}
-	model_ran(m, ms, 0, MODEL_OBJS);
+	KUNIT_ASSERT_EQ(m->test, sweep_all(m->c, ms->p), finalizers ? 0 : ms->nr / 64);
+	if (!finalizers)
+		model_gone(m, ms);
+	model_ran(m, ms);
 }
 
 static void model_resize(struct special_model *m, struct model_span *ms)
@@ -830,21 +864,18 @@ static void model_step(struct special_model *m)
 	} else if (what < 80) {
 		model_remove(m, ms, i);
 		m->ops[2]++;
-	} else if (what < 92) {
-		model_range(m, ms, i);
-		m->ops[3]++;
-	} else if (what < 94) {
+	} else if (what < 82) {
 		model_sweep(m, ms);
-		m->ops[4]++;
-	} else if (what < 97) {
+		m->ops[3]++;
+	} else if (what < 92) {
 		model_resize(m, ms);
-		m->ops[5]++;
+		m->ops[4]++;
 	} else {
 		if (rnd(m, 2))	/* else there are finalizers, most times */
 			model_sweep(m, ms);
 		if (ms->p)
 			model_free(m, ms);
-		m->ops[6]++;
+		m->ops[5]++;
 	}
 }
 
@@ -917,14 +948,9 @@ static void dead_spans_go_a_generation_later(struct kunit *test)
 	check(test, h);
 }
 
-/*
- * Random operations beside bitmaps of what each span has. Without caches the
- * sweeps are whole generations of a client with a callback.
- */
+/* Random operations beside bitmaps of what each span has; sweeps are whole generations */
 static void specials_match_the_model(struct kunit *test)
 {
-	static const struct spanheap_client_ops ops = { .sweep = give_up_dead };
-	struct spanheap_client_attr attr = { .name = "model" };
 	struct special_model *m = kvzalloc(sizeof(*m), GFP_KERNEL);
 	struct spanheap *h = test->priv;
 	u32 op, i;
@@ -932,8 +958,7 @@ static void specials_match_the_model(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	m->test = test;
 	m->h = h;
-	attr.ops = h->caches.cpu ? NULL : &ops;
-	m->c = spanheap_heap_register(h, &attr);
+	m->c = new_swept(h, "model");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(m->c));
 	prandom_seed_state(&m->rnd, 20140618);
 	for (op = 0; op < MODEL_OPS; op++) {
@@ -947,10 +972,10 @@ static void specials_match_the_model(struct kunit *test)
 			if (m->span[i].p)
 				model_compare(m, &m->span[i]);
 	}
-	kunit_info(test, "allocations %u, additions %u, removals %u, ranges %u, sweeps %u, resizes %u, frees %u, refused %llu\n",
+	kunit_info(test, "allocations %u, additions %u, removals %u, sweeps %u, resizes %u, frees %u, refused %llu\n",
 		   m->ops[0], m->ops[1], m->ops[2], m->ops[3], m->ops[4], m->ops[5],
-		   m->ops[6], m->bad_frees);
-	for (i = 0; i < 7; i++)
+		   m->bad_frees);
+	for (i = 0; i < 6; i++)
 		KUNIT_EXPECT_GT(test, m->ops[i], 100);
 	KUNIT_EXPECT_GT(test, m->bad_frees, 100);
 	for (i = 0; i < MODEL_SPANS; i++)
@@ -977,7 +1002,8 @@ static struct kunit_case special_cases[] = {
 	KUNIT_CASE(double_free_names_the_first),
 	KUNIT_CASE(sweep_runs_finalizers_and_keeps_the_object),
 	KUNIT_CASE(finalizers_may_come_again),
-	KUNIT_CASE(range_takes_what_is_inside),
+	KUNIT_CASE(specials_go_with_their_span),
+	KUNIT_CASE(spans_that_are_never_swept_get_no_finalizers),
 	KUNIT_CASE(resize_minds_specials),
 	KUNIT_CASE(unregistering_waits_for_finalizers),
 	KUNIT_CASE(finalizer_cannot_unregister_its_client),
@@ -991,14 +1017,14 @@ static struct kunit_case special_cases[] = {
 static struct kunit_suite special_suite = {
 	.name = "spanheap_special",
 	.init = special_init,
-	.exit = test_heap_exit,
+	.exit = special_exit,
 	.test_cases = special_cases,
 };
 
 static struct kunit_suite special_cached_suite = {
 	.name = "spanheap_special_cached",
 	.init = special_cached_init,
-	.exit = test_heap_exit,
+	.exit = special_exit,
 	.test_cases = special_cases,
 };
 

@@ -26,11 +26,16 @@ static struct spanheap_client *client;
 #define SLOTS	64u
 
 static void *slot[SLOTS];
+static void *watched;			/* a span, and how often the callback was asked about it */
+static unsigned int asked;
 
+/* What is in no slot is dead, also when it is asked about again after its finalizers ran */
 static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
 {
 	unsigned int i;
 
+	if (addr == watched)
+		asked++;
 	for (i = 0; i < SLOTS; i++)
 		if (READ_ONCE(slot[i]) == addr)
 			return SPANHEAP_KEEP;
@@ -118,15 +123,16 @@ static int test_context(void)
 	seen.other = spanheap_alloc(client, 5, GFP_KERNEL);
 	slot[0] = seen.other;
 	EXPECT(p && seen.other);
+	watched = p;
 	EXPECT(!spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL));
 	EXPECT(!cycle(client));
-	EXPECT(spanheap_base(p) == p);
+	EXPECT(spanheap_base(p) == p && asked == 1);
 	EXPECT(ran(1) && seen.obj == p && !seen.bad_context && !seen.heap_failed);
 	slot[0] = NULL;
 	EXPECT(spanheap_base(p) == p);
 	EXPECT(freed(2));
 	EXPECT(!spanheap_base(p));
-	EXPECT(seen.runs == 1);
+	EXPECT(seen.runs == 1 && asked >= 2);	/* the client knew nothing of it any more */
 	return 0;
 }
 
@@ -216,6 +222,11 @@ static int test_badinput(void)
 	spanheap_free(o);
 	spanheap_free(p);
 	EXPECT(spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	p = spanheap_alloc(NULL, 1, GFP_KERNEL);	/* never swept */
+	EXPECT(p);
+	EXPECT(spanheap_add_finalizer(p, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	spanheap_free(p);
+	EXPECT(!spanheap_base(p));
 	return 0;
 }
 

@@ -29,7 +29,9 @@ enum spanheap_verdict {
  * struct spanheap_client_ops - callbacks of a client that is swept
  * @sweep: says whether the unswept span at addr (nr_pages pages) is still
  *	live. Called at most once per span and cycle, in process context, with no
- *	lock of the heap's held; it may sleep, allocate and free.
+ *	lock of the heap's held; it may sleep, allocate and free. A span that had
+ *	finalizers when @sweep said SPANHEAP_FREE is kept until they have run, and
+ *	asked about again in a later cycle.
  * @collect: asks the client to find out what is live and to begin a new cycle
  *	with spanheap_cycle_begin(). Process context, may sleep; one call at a time.
  *
