@@ -499,6 +499,9 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 dist
 			  unsigned long caller);
 int spanheap_prof_set_rate(struct spanheap *h, u64 rate);
 void spanheap_prof_show(struct spanheap *h, struct seq_file *m);
+void spanheap_prof_sites(struct spanheap *h,
+			 void (*fn)(struct spanheap *h, unsigned long *site, void *arg),
+			 void *arg);
 void spanheap_cache_redraw(struct spanheap *h);
 u64 spanheap_prof_bytes(struct spanheap *h);
 int spanheap_prof_create(struct spanheap *h);

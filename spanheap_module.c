@@ -89,7 +89,7 @@ static bool rename_site(struct spanheap *h, struct text_walk *w, unsigned long *
 		return true;
 	if (!known(w, addr, &number))
 		return false;
-	/* An allocation from a cache may write its own call site at the same time */
+	/* In a span, an allocation from a cache may write its own at the same time */
 	cmpxchg(site, addr, number);
 	return true;
 }
@@ -182,6 +182,15 @@ static void learn(struct spanheap *h, struct text_walk *w)
 	w->unknown = 0;
 }
 
+/* Of a stack in the profile; no lock is held */
+static void rename_in_stack(struct spanheap *h, unsigned long *site, void *arg)
+{
+	struct text_walk *w = arg;
+
+	while (!rename_site(h, w, site))
+		learn(h, w);
+}
+
 static void report(struct spanheap *h, const struct text_walk *w)
 {
 	char buf[SITE_TEXT];
@@ -226,6 +235,7 @@ void spanheap_text_ends(struct spanheap *h, const struct text_end *end)
 				learn(h, w);
 		}
 	} while (w->again);
+	spanheap_prof_sites(h, rename_in_stack, w);
 	if (w->spans)
 		report(h, w);
 	spanheap_sites_forget(h, end->mod_goes ? end->mod : NULL);

@@ -65,7 +65,9 @@ struct prof_bucket {
 	/* samples, by weight */
 	atomic64_t allocs;
 	atomic64_t frees;
-	/* constant: the key */
+	/* constant: the key; but call sites whose text goes become numbers, see
+	 * spanheap_site.c, so that no later stack is the same
+	 */
 	u64 rate;
 	u32 nr_pages;
 	u32 depth;
@@ -416,6 +418,21 @@ static struct prof_bucket *all_buckets(struct spanheap_prof *p)
 	return smp_load_acquire(&p->all);	/* get_bucket(): fields before the pointer */
 }
 
+/* Show fn() each call site of all stacks, which it may replace. It may sleep. */
+void spanheap_prof_sites(struct spanheap *h,
+			 void (*fn)(struct spanheap *h, unsigned long *site, void *arg),
+			 void *arg)
+{
+	struct prof_bucket *b;
+	u32 i;
+
+	for (b = all_buckets(h->prof); b; b = b->next) {
+		for (i = 0; i < b->depth; i++)
+			fn(h, &b->stack[i], arg);
+		cond_resched();
+	}
+}
+
 static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 {
 	u64 frees = atomic64_read(&b->frees);
@@ -425,9 +442,12 @@ static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 	*inuse = *allocs - frees;
 }
 
-static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
+static void show_bucket(struct spanheap *h, struct seq_file *m, struct prof_bucket *b,
+			u64 rate)
 {
 	u64 bytes = (u64)b->nr_pages << PAGE_SHIFT, inuse, allocs;
+	unsigned long site;
+	char text[SITE_TEXT];
 	unsigned int i;
 
 	bucket_sums(b, &inuse, &allocs);
@@ -438,8 +458,13 @@ static void show_bucket(struct seq_file *m, struct prof_bucket *b, u64 rate)
 	seq_putc(m, '\n');
 	if (b->rate != rate)
 		seq_printf(m, "#\trate %llu\n", b->rate);
-	for (i = 0; i < b->depth; i++)
-		seq_printf(m, "#\t0x%lx\t%pB\n", b->stack[i], (void *)b->stack[i]);
+	for (i = 0; i < b->depth; i++) {
+		site = READ_ONCE(b->stack[i]);
+		if (site > SITE_MAX)
+			seq_printf(m, "#\t0x%lx\t%pB\n", site, (void *)site);
+		else
+			seq_printf(m, "#\t0x%lx\t%s\n", site, spanheap_site_text(h, site, text));
+	}
 	cond_resched();
 }
 
@@ -464,7 +489,7 @@ void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 	seq_printf(m, "heap profile: %llu: %llu [%llu: %llu] @ heap_v2/%llu\n",
 		   sum[0], sum[1], sum[2], sum[3], rate);
 	for (b = all_buckets(p); b; b = b->next)
-		show_bucket(m, b, rate);
+		show_bucket(h, m, b, rate);
 	if (!READ_ONCE(p->rate))
 		seq_puts(m, "# profile off\n");
 	seq_printf(m, "# samples dropped for lack of memory: %llu\n# records refused: %llu\n",

@@ -61,6 +61,18 @@ devm() {
 	done
 }
 t "a device's bad free names who allocated for the device" devm
+profile() {
+	echo 4096 >/sys/module/spanheap/parameters/profile_rate
+	leave leave && with take "$spans" || return 1
+	echo 0 >/sys/module/spanheap/parameters/profile_rate
+	insmod /spanheap_test.ko run=hold	# other text at the addresses
+	cat $D/profile >/tmp/profile; rmmod spanheap_test
+	for f in left_by_function left_by_init test_leave; do
+		grep "^#	0x[0-9a-f]*	$f+0x[0-9a-fx/]* \[$M\]" /tmp/profile || { grep '^#' /tmp/profile; return 1; }
+	done
+	! grep 'spanheap_test\]' /tmp/profile
+}
+t "the profile names call sites that are gone, too" profile
 pool() {
 	leave pool && grep '(orphan) mempool_' $D/spans && refused rmmod spanheap && with drop "${spans%%,*}" || return 1
 	[ "$(val orphan_bytes)" = 0 ] && rmmod spanheap
