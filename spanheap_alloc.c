@@ -124,6 +124,8 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 	void *addr;
 
 	spanheap_might_alloc(gfp);
+	if (IS_ENABLED(CONFIG_LOCKDEP))
+		spanheap_might_sweep(gfp);
 	if (!client)
 		client = h->anon;
 	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->uncached) {

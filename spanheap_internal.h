@@ -45,6 +45,7 @@
 
 #include <linux/jump_label.h>
 #include <linux/moduleparam.h>
+#include <linux/sched/mm.h>
 #include <linux/spinlock.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
@@ -297,6 +298,16 @@ static inline s64 heap_cached(const struct spanheap *h)
 	return max_t(s64, sum.pushed_pages - sum.popped_pages - READ_ONCE(h->uncached_pages), 0);
 }
 
+/*
+ * might_alloc() for entries that allocate seldom. It is nothing without its checkers, where
+ * might_alloc() would still call cond_resched() in kernels with voluntary preemption.
+ */
+static inline void spanheap_might_alloc(gfp_t gfp)
+{
+	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP) || IS_ENABLED(CONFIG_LOCKDEP))
+		might_alloc(gfp);
+}
+
 /* spanheap_arena.c */
 extern const struct arena_ops spanheap_arena_ops;
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
@@ -422,7 +433,7 @@ void spanheap_cycle(struct spanheap_client *c);
 long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi);
 u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans);
 bool spanheap_may_reclaim(gfp_t gfp);
-void spanheap_might_alloc(gfp_t gfp);
+void spanheap_might_sweep(gfp_t gfp);
 u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others);
 void spanheap_collect(struct spanheap *h, unsigned long min_age);
 

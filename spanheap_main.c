@@ -441,7 +441,7 @@ EXPORT_SYMBOL_GPL(spanheap_remove_finalizer);
  *
  * Context: Process context. May sleep. Takes the client's cycle lock and the heap
  * lock. Not from a sweep callback, where it warns and does nothing; holding no lock
- * that the client's sweep callback takes. Several may begin cycles at once.
+ * that a sweep callback takes. Several may begin cycles at once.
  */
 void spanheap_cycle_begin(struct spanheap_client *client)
 {
@@ -457,8 +457,8 @@ EXPORT_SYMBOL_GPL(spanheap_cycle_begin);
  * Nobody needs to call this: allocations and the scavenger thread sweep too.
  *
  * Context: Process context. May sleep. Takes the heap lock. Not from a sweep
- * callback, where it warns and does nothing; holding no lock that the client's sweep
- * callback takes.
+ * callback, where it warns and does nothing; holding no lock that a sweep callback
+ * takes.
  * Return: pages of the span if it was freed, 0 if it was kept (or was freed by its
  * owner meanwhile), -1 if none is left unswept or the client has no sweep callback.
  */

@@ -501,6 +501,7 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	struct finalizer *f;
 	int err;
 
+	spanheap_might_alloc(gfp);
 	if (!fn || !spanheap_gfp_ok(gfp))
 		return -EINVAL;
 	f = kmem_cache_alloc(finalizer_cache, gfp & (GFP_META | __GFP_NOWARN | __GFP_NOFAIL));

@@ -20,11 +20,27 @@
 #include "spanheap_internal.h"
 
 /*
- * For lockdep: held while a sweep callback runs, and touched by each allocation that may
- * sweep. So a lock that a sweep callback takes must not be held around such an
- * allocation, and lockdep tells even if the allocation swept nothing.
+ * For lockdep: held while a sweep callback runs, and touched by whatever may sweep. So a
+ * lock that a sweep callback takes must not be held around such an allocation, nor when a
+ * cycle begins, and lockdep tells even if nothing is unswept.
  */
 COMPAT_LOCKDEP_MAP(spanheap_sweep_callback);
+
+/* Within a sweep callback nothing sweeps */
+static void might_sweep(void)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || compat_map_held(&spanheap_sweep_callback))
+		return;
+	lock_map_acquire(&spanheap_sweep_callback);
+	lock_map_release(&spanheap_sweep_callback);
+}
+
+/* Said by each allocation before it looks into the caches; called with CONFIG_LOCKDEP only */
+void spanheap_might_sweep(gfp_t gfp)
+{
+	if (spanheap_may_reclaim(gfp) && !(gfp & __GFP_NOLOCKDEP))
+		might_sweep();
+}
 
 /* ---- sweeping ---- */
 
@@ -120,6 +136,7 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	void *addr;
 	bool dead;
 
+	might_sweep();
 	spin_lock_irqsave(&h->lock, flags);
 	s = c->gone ? NULL : __claim_unswept(h, sw, lo, hi);
 	if (!s) {
@@ -176,6 +193,7 @@ u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans)
 	struct spanheap_client *c;
 	u64 n = 0;
 
+	might_sweep();
 	while (n < max_spans && (c = unswept_client(h))) {
 		while (n < max_spans && spanheap_sweep(c, 1, SMALL_PAGES) >= 0) {
 			n++;
@@ -245,19 +263,6 @@ bool spanheap_may_reclaim(gfp_t gfp)
 
 	return (current_gfp_context(gfp) & need) == need &&
 	       !(current->flags & PF_MEMALLOC);
-}
-
-/*
- * To be said by each allocation before it looks into the caches: what gfp allows, it may
- * do. Within a sweep callback allocations do not sweep.
- */
-void spanheap_might_alloc(gfp_t gfp)
-{
-	might_alloc(gfp);
-	if (spanheap_may_reclaim(gfp) && !compat_map_held(&spanheap_sweep_callback)) {
-		lock_map_acquire(&spanheap_sweep_callback);
-		lock_map_release(&spanheap_sweep_callback);
-	}
 }
 
 /* Spans that are long enough alone, then longer ones, then shorter ones */

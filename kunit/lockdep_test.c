@@ -41,6 +41,8 @@ static void lockdep_knows_the_rule_about_callbacks_locks(struct kunit *test)
 	mutex_lock(&callback_lock);
 	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOFS));	/* may not sweep: right */
 	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOWAIT));
+	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_KERNEL | __GFP_NOLOCKDEP));
+	KUNIT_EXPECT_TRUE(test, resize(h, p, 1));	/* sweeps nothing */
 	mutex_unlock(&callback_lock);
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("locking dependency"), 0);

@@ -40,7 +40,8 @@ enum spanheap_verdict {
  * A sweep callback runs in anybody's allocation that may block, do I/O and enter
  * file systems (GFP_KERNEL), as a shrinker runs in anybody's page allocation: do
  * not allocate so while holding a lock that a sweep callback takes, use GFP_NOFS
- * or GFP_NOIO. It also runs in the scavenger's thread, in spanheap_cycle_begin(),
+ * or GFP_NOIO. Lockdep checks this with each allocation, swept or not, once a callback
+ * has run: its reports name "spanheap_sweep_callback". It also runs in the scavenger's thread, in spanheap_cycle_begin(),
  * spanheap_sweep_one() and spanheap_release_memory(). Callbacks of one client run on
  * several CPUs at once, for different spans. Within a sweep callback allocations
  * grow the heap instead of sweeping.
