@@ -20,6 +20,7 @@
 
 #define RETRY_TICKS	max(HZ / 50, 1)	/* between two tries of __GFP_NOFAIL */
 #define RELEASE_WAITS	64u	/* batches of releasers an allocation waits for, at most */
+#define CLEAR_BATCH	1024u	/* pages cleared between two looks at the task's signals */
 
 /* ---- allocation: a cached span ---- */
 
@@ -319,7 +320,8 @@ static bool wait_for_release(struct spanheap *h)
 		return true;
 	}
 	spanheap_finish_frees(h);
-	mutex_lock(&h->release_lock);
+	if (mutex_lock_killable(&h->release_lock))
+		return false;
 	mutex_unlock(&h->release_lock);
 	return true;
 }
@@ -481,6 +483,8 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	if (unlikely(err))
 		return refuse(h, client, nr_pages, gfp, caller, err);
 	s = alloc_or_retry(h, client, nr_pages, align, obj_size, gfp);
+	if (s == ERR_PTR(-ENOMEM) && spanheap_killed(gfp))
+		s = ERR_PTR(-EINTR);
 	if (IS_ERR(s))
 		return refuse(h, client, nr_pages, gfp, caller, PTR_ERR(s));
 	if (!llist_empty(&h->dropping))
@@ -517,14 +521,17 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 
 	gfp = (gfp & ~__GFP_ZERO) | __GFP_NOWARN | (zero ? __GFP_ZERO : 0);
 	while (i < end) {
-		to = spanheap_next_backed(h, i, end, false);
-		if (zero && s->needzero) {
-			spanheap_clear(h, i, to - i, may_sleep);
-			*cleared += to - i;
+		if (i > s->start && spanheap_killed(gfp))
+			return false;
+		to = spanheap_next_backed(h, i, min(i + CLEAR_BATCH, end), false);
+		if (to > i) {
+			if (zero && s->needzero) {
+				spanheap_clear(h, i, to - i, may_sleep);
+				*cleared += to - i;
+			}
+			i = to;
+			continue;
 		}
-		i = to;
-		if (i == end)
-			break;
 		to = spanheap_next_backed(h, i, end, true);
 		got = h->ops->back(h, i, to - i, gfp);
 		spanheap_mark_backed(h, i, got, true);

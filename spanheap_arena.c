@@ -80,7 +80,7 @@ static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 		if (!may_block)
 			continue;
 		/* A victim of the OOM killer takes no more than it must, as in vmalloc() */
-		if (fatal_signal_pending(current) && !(gfp & __GFP_NOFAIL))
+		if (spanheap_killed(gfp))
 			break;
 		cond_resched();
 	}

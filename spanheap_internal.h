@@ -46,6 +46,7 @@
 #include <linux/jump_label.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/vmalloc.h>
 #include <linux/wait.h>
@@ -76,9 +77,9 @@
  * flag does. Of these, the system's allocators of records and leaves see GFP_META.
  */
 #define GFP_META	(GFP_KERNEL | GFP_ATOMIC | __GFP_NORETRY | __GFP_RETRY_MAYFAIL | \
-			 __GFP_NOMEMALLOC | __GFP_MEMALLOC | __GFP_NOLOCKDEP)
-#define GFP_ALLOWED	(GFP_META | __GFP_ZERO | __GFP_NOWARN | __GFP_NOFAIL | \
-			 __GFP_HIGHMEM | __GFP_HARDWALL | __GFP_THISNODE)
+			 __GFP_NOMEMALLOC | __GFP_MEMALLOC | __GFP_NOLOCKDEP | __GFP_NOFAIL)
+#define GFP_ALLOWED	(GFP_META | __GFP_ZERO | __GFP_NOWARN | __GFP_HIGHMEM | \
+			 __GFP_HARDWALL | __GFP_THISNODE)
 
 struct spanheap;
 
@@ -296,6 +297,16 @@ static inline s64 heap_cached(const struct spanheap *h)
 	struct heap_counts sum = cache_sum(&h->caches);
 
 	return max_t(s64, sum.pushed_pages - sum.popped_pages - READ_ONCE(h->uncached_pages), 0);
+}
+
+/*
+ * Is the task being killed, so that it should take no more memory? vmalloc() stops there,
+ * too. In an interrupt, current is another task; no gfp there may block.
+ */
+static inline bool spanheap_killed(gfp_t gfp)
+{
+	return gfpflags_allow_blocking(gfp) && !(gfp & __GFP_NOFAIL) &&
+	       fatal_signal_pending(current);
 }
 
 /*

@@ -161,8 +161,9 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * A failure is counted, and logged (rate-limited) without __GFP_NOWARN: error -28,
  * the arena is full, or the rest of it is in caches, which are emptied first if
  * @gfp may block; -122, the client is at its limit; -12, the system has no
- * memory, or the task is being killed; -22, nonsense was asked for; -14, the arena is gone,
- * because a span was passed to vfree().
+ * memory; -4, the task is being killed, and gets no more than 32 pages that the heap has
+ * to take from the system; -22, nonsense was asked for; -14, the arena is gone, because
+ * a span was passed to vfree().
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
  * caches have a span. With a @gfp that may block it may empty the caches of all CPUs

@@ -80,8 +80,11 @@ bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 		p->nr_records++;
 	}
 	while (p->nr_leaves < p->want_leaves) {
-		struct map_leaf *leaf = new_leaf(gfp);
+		struct map_leaf *leaf;
 
+		if (p->nr_leaves && spanheap_killed(gfp))
+			return false;
+		leaf = new_leaf(gfp);
 		if (!leaf)
 			return false;
 		if (gfpflags_allow_blocking(gfp))

@@ -504,7 +504,7 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	spanheap_might_alloc(gfp);
 	if (!fn || !spanheap_gfp_ok(gfp))
 		return -EINVAL;
-	f = kmem_cache_alloc(finalizer_cache, gfp & (GFP_META | __GFP_NOWARN | __GFP_NOFAIL));
+	f = kmem_cache_alloc(finalizer_cache, gfp & (GFP_META | __GFP_NOWARN));
 	if (!f)
 		return -ENOMEM;
 	f->sp.kind = SPECIAL_FINALIZER;
