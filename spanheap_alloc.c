@@ -106,12 +106,15 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 	return addr;
 }
 
-/* A good request, and of what caches have */
+/*
+ * A good request, and of what caches have. __GFP_NOFAIL is good with some flags only,
+ * which is looked at where it costs nothing: in the slow path.
+ */
 static bool cacheable(struct spanheap *h, size_t nr_pages, unsigned int align_shift,
 		      size_t obj_size, gfp_t gfp)
 {
 	return nr_pages - 1 < h->caches.max_pages && align_shift <= PAGE_SHIFT &&
-	       obj_size <= nr_pages << PAGE_SHIFT && !(gfp & ~GFP_ALLOWED);
+	       obj_size <= nr_pages << PAGE_SHIFT && !(gfp & ~GFP_PLAIN);
 }
 
 static void *alloc_slow(struct spanheap *h, struct spanheap_client *client, size_t nr_pages,
@@ -428,14 +431,20 @@ static u64 prof_due_slow(struct spanheap *h, u32 nr)
 static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 			 size_t obj_size, gfp_t gfp)
 {
-	if (!spanheap_gfp_ok(gfp) || !nr_pages)
+	int err = 0;
+
+	if (!spanheap_gfp_ok(gfp))
 		return -EINVAL;
-	if (nr_pages > h->arena_pages || align > h->arena_pages ||
-	    nr_pages + align - 1 > h->arena_pages)
-		return -ENOSPC;
-	if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
-		return -EINVAL;
-	return 0;
+	if (!nr_pages)
+		err = -EINVAL;
+	else if (nr_pages > h->arena_pages || align > h->arena_pages ||
+		 nr_pages + align - 1 > h->arena_pages)
+		err = -ENOSPC;
+	else if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
+		err = -EINVAL;
+	WARN_ONCE(err && gfp & __GFP_NOFAIL,
+		  "spanheap: __GFP_NOFAIL, but %zu pages like these can never be had\n", nr_pages);
+	return err;
 }
 
 /*
@@ -454,6 +463,7 @@ static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *c
 		if (!IS_ERR(s) || !(gfp & __GFP_NOFAIL) || (limit && nr > limit) ||
 		    atomic_read(&h->lost))
 			return s;
+		spanheap_log_failure(h, client, nr, gfp, PTR_ERR(s), ". Retrying.");
 		schedule_timeout_uninterruptible(RETRY_TICKS);
 	}
 }

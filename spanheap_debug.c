@@ -133,25 +133,33 @@ void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 		       state_names[span_state(&copy)], owner);
 }
 
+/* Log, now and then, what the caller is refused or waits for */
+void spanheap_log_failure(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, gfp_t gfp, int err, const char *then)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+	s64 inuse;
+
+	/* The sum over all CPUs is for a message only */
+	if (gfp & __GFP_NOWARN || !__ratelimit(&limit))
+		return;
+	inuse = (s64)READ_ONCE(h->unlisted_pages) - heap_cached(h);
+	pr_warn("%s: cannot allocate %zu pages (%llu bytes), %lld bytes in use: error %d%s\n",
+		client->name, nr_pages, (u64)nr_pages << PAGE_SHIFT,
+		max(inuse, 0LL) << PAGE_SHIFT, err, then);
+}
+
 /* Count and report what the caller is refused */
 void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 		    size_t nr_pages, gfp_t gfp, int err)
 {
-	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
 	unsigned long flags;
-	s64 inuse;
 
 	spin_lock_irqsave(&h->lock, flags);
 	h->failed_allocs++;
 	client->failed_allocs++;
 	spin_unlock_irqrestore(&h->lock, flags);
-	/* The sum over all CPUs is for a message only */
-	if (gfp & __GFP_NOWARN || !__ratelimit(&limit))
-		return NULL;
-	inuse = (s64)READ_ONCE(h->unlisted_pages) - heap_cached(h);
-	pr_warn("%s: cannot allocate %zu pages (%llu bytes), %lld bytes in use: error %d\n",
-		client->name, nr_pages, (u64)nr_pages << PAGE_SHIFT,
-		max(inuse, 0LL) << PAGE_SHIFT, err);
+	spanheap_log_failure(h, client, nr_pages, gfp, err, "");
 	return NULL;
 }

@@ -80,6 +80,8 @@
 			 __GFP_NOMEMALLOC | __GFP_MEMALLOC | __GFP_NOLOCKDEP | __GFP_NOFAIL)
 #define GFP_ALLOWED	(GFP_META | __GFP_ZERO | __GFP_NOWARN | __GFP_HIGHMEM | \
 			 __GFP_HARDWALL | __GFP_THISNODE)
+/* Each combination of these is allowed */
+#define GFP_PLAIN	(GFP_ALLOWED & ~__GFP_NOFAIL)
 
 struct spanheap;
 
@@ -404,6 +406,8 @@ void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 			      unsigned long caller, spanheap_finalizer_t fn);
 void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 		    size_t nr_pages, gfp_t gfp, int err);
+void spanheap_log_failure(struct spanheap *h, struct spanheap_client *client,
+			  size_t nr_pages, gfp_t gfp, int err, const char *then);
 
 /* spanheap_special.c */
 int spanheap_special_setup(void);

@@ -152,8 +152,9 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  *   the page allocator
  * * __GFP_HARDWALL, __GFP_THISNODE: passed on where the span needs new pages
  * * __GFP_HIGHMEM, __GFP_NOLOCKDEP: harmless
- * * __GFP_NOFAIL: tried again for ever, unless @nr_pages can never be had. Only where
- *   @gfp allows to block, otherwise it is refused with a warning
+ * * __GFP_NOFAIL: tried again for ever, which is logged as "Retrying", unless @nr_pages
+ *   can never be had. Passes the caches by. Only where @gfp allows to block, otherwise it
+ *   is refused with a warning
  *
  * __GFP_ACCOUNT is refused with a message: spans are not charged to cgroups. Any other
  * flag (a zone, __GFP_MOVABLE, __GFP_COMP) is refused with a warning, once.
@@ -573,18 +574,20 @@ static void devm_release(struct device *dev, void *res)
 void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
 			  size_t nr_pages, gfp_t gfp)
 {
-	struct devm_span *d = devres_alloc(devm_release, sizeof(*d), gfp & ~__GFP_ZERO);
+	void *addr = do_alloc(client, nr_pages, 0, 0, gfp, _RET_IP_);
+	struct devm_span *d;
 
-	if (!d)
+	if (!addr)
 		return NULL;
-	d->caller = _RET_IP_;
-	d->addr = do_alloc(client, nr_pages, 0, 0, gfp, d->caller);
-	if (!d->addr) {
-		devres_free(d);
+	d = devres_alloc(devm_release, sizeof(*d), gfp & (GFP_META | __GFP_NOWARN));
+	if (!d) {
+		spanheap_free(addr);
 		return NULL;
 	}
+	d->caller = _RET_IP_;
+	d->addr = addr;
 	devres_add(dev, d);
-	return d->addr;
+	return addr;
 }
 EXPORT_SYMBOL_GPL(devm_spanheap_alloc);
 

@@ -361,7 +361,8 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	weight = sample_weight(nr_pages, rate, distance);
 	if (!weight)
 		return;		/* distance is an older and finer rate's */
-	gfp = (gfp & GFP_KERNEL) | __GFP_NORETRY | __GFP_NOWARN;
+	gfp = (gfp & (GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NOLOCKDEP)) |
+	      __GFP_NORETRY | __GFP_NOWARN;
 	depth = call_stack(stack, caller);
 	b = get_bucket(p, stack, depth, nr_pages, rate, gfp);
 	if (b)

@@ -5,6 +5,7 @@
 #include <linux/mempool.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/workqueue.h>
 
 #include "fake_arena.h"
 
@@ -90,6 +91,22 @@ static void allowed_flags_are_honoured(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, log_count("WARNING:"), 0);
 }
 
+/* So many that slab needs pages for records: it would say that it got a bad flag */
+static void slab_sees_only_flags_of_its_own(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER | __GFP_THISNODE | __GFP_ZERO;
+	struct spanheap *h = test_heap_new(test, &fake_ops, 4096, 0);
+	u8 *p = alloc_as(h, NULL, 1, 0, 1, gfp);
+	u32 i;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	log_start();
+	for (i = 1; i < 4096; i++)
+		KUNIT_EXPECT_NOT_NULL(test, alloc_as(h, NULL, 1, 0, 0, gfp));
+	KUNIT_EXPECT_EQ(test, log_stop(), 0u);
+	test_heap_end(h);
+}
+
 /* Where nothing may sleep: growth, with leaves and records, clearing, free */
 static void atomic_allocation_sleeps_nowhere(struct kunit *test)
 {
@@ -128,17 +145,75 @@ static void nofail_is_tried_until_it_works(struct kunit *test)
 	check(test, h);
 }
 
+/* What frees a waiting allocation, some ticks from now */
+static struct relief {
+	struct delayed_work work;
+	struct spanheap *h;
+	void *span;		/* is freed */
+	bool came;
+} relief;
+
+static void relieve(struct work_struct *unused)
+{
+	WRITE_ONCE(relief.came, true);
+	release(relief.h, relief.span);
+}
+
+/* nr pages cannot be had before the relief, and nothing has failed then */
+static void expect_wait(struct kunit *test, struct spanheap_client *c, size_t nr, void *span)
+{
+	struct spanheap *h = test->priv;
+	u64 failed = stats(h)->failed_allocs;
+	void *p;
+
+	relief.h = h;
+	relief.span = span;
+	relief.came = false;
+	INIT_DELAYED_WORK_ONSTACK(&relief.work, relieve);
+	KUNIT_EXPECT_NULL(test, alloc_as(h, c, nr, 0, 0, GFP_KERNEL));
+	schedule_delayed_work(&relief.work, 5);
+	p = alloc_as(h, c, nr, 0, 0, GFP_KERNEL | __GFP_NOFAIL);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(relief.came));
+	flush_delayed_work(&relief.work);
+	destroy_delayed_work_on_stack(&relief.work);
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, failed + 1);
+	check(test, h);
+	release(h, p);
+}
+
+static void nofail_waits_for_room(struct kunit *test)
+{
+	void *p = alloc(test->priv, ARENA);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	expect_wait(test, NULL, 100, p);
+}
+
+static void nofail_waits_for_the_limit(struct kunit *test)
+{
+	struct spanheap_client *c = new_client(test->priv, "limited", 20);
+	void *p = alloc_as(test->priv, c, 15, 0, 0, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	expect_wait(test, c, 10, p);
+	spanheap_heap_unregister(c);
+}
+
 /* What can never be had would be tried for ever */
 static void nofail_of_the_impossible_fails(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	struct spanheap_client *c = new_client(h, "limited", 8);
 
-	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, ARENA + 1, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
-	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 0, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, c, 9, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
 	warnings_begin();
-	/* Not warm: what a cache has costs no waiting, and is given */
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, ARENA + 1, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 0, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
+	warnings_end(test, ONCE("__GFP_NOFAIL, but "));
+	release(h, alloc(h, 4));	/* a cached span is no reason to let that pass */
+	warnings_begin();
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 4, 0, 0, GFP_ATOMIC | __GFP_NOFAIL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 300, 0, 0, GFP_ATOMIC | __GFP_NOFAIL));
 	warnings_end(test, ONCE("__GFP_NOFAIL where nothing may block"));
 	spanheap_heap_unregister(c);
@@ -186,8 +261,11 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(flag_that_makes_no_sense_is_warned_about_and_refused),
 	KUNIT_CASE(accounting_is_refused_with_a_message),
 	KUNIT_CASE(allowed_flags_are_honoured),
+	KUNIT_CASE(slab_sees_only_flags_of_its_own),
 	KUNIT_CASE(atomic_allocation_sleeps_nowhere),
 	KUNIT_CASE(nofail_is_tried_until_it_works),
+	KUNIT_CASE(nofail_waits_for_room),
+	KUNIT_CASE(nofail_waits_for_the_limit),
 	KUNIT_CASE(nofail_of_the_impossible_fails),
 	KUNIT_CASE(mempool_of_spans_works_without_memory),
 	{}

@@ -19,6 +19,11 @@ killed() {
 		dmesg | grep -q 'gfp_test: cannot allocate 10000 pages .*error -4$'
 }
 t "a process that is killed takes no more memory" killed
+nofail() {
+	gfp nofail && rmmod spanheap_gfp_test && check_ok || return 1
+	dmesg | grep -q 'gfp_limited: cannot allocate 10 pages .*error -122. Retrying.'
+}
+t "what must not fail waits for the limit, and says so" nofail
 t "nothing is in use after all that" sh -c "[ \$(cat $H/inuse_bytes) = 0 ]"
 t "and unloads" rmmod spanheap
 done_testing
