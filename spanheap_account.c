@@ -374,6 +374,7 @@ void spanheap_use_undo(struct spanheap *h, struct span *s)
 		__end_guard(h, s);
 	__spanheap_put(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
+	scav_poke(h);
 }
 
 /*
@@ -398,7 +399,7 @@ bool spanheap_frees_later(const struct span *s)
 /*
  * s, OWNED and backed, is given back. Its pages are zero if they were cleared; they go
  * to the system first if they are to be dropped. A long span may be cleared and dropped
- * later.
+ * later. The caller has called spanheap_age_now(), unless spanheap_frees_later().
  */
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop)
 {
@@ -419,8 +420,9 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
 }
 
 /*
- * s was in use and is claimed: free it. The lock is dropped while it is cleared. The
- * caller is for the trace: a call site, or the sweep callback.
+ * s was in use and is claimed: free it. The lock is dropped where each page must be looked
+ * at, or each unit of a long span. The caller is for the trace: a call site, or the sweep
+ * callback.
  */
 void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long caller,
 			     unsigned long *flags)
@@ -431,13 +433,16 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long c
 	lockdep_assert_held(&h->lock);
 	if (spanheap_frees_later(s)) {
 		clear = false;
-	} else if (clear || s->shared) {
+	} else if (clear || s->shared || s->nr_pages > BATCH_PAGES) {
 		/* OWNED and charged meanwhile: nobody else can have the pages */
 		spin_unlock_irqrestore(&h->lock, *flags);
 		drop = spanheap_must_drop(h, s);
 		if (clear && !drop)
 			spanheap_clear(h, s->start, s->nr_pages, false);
+		spanheap_age_now(h, s);
 		spin_lock_irqsave(&h->lock, *flags);
+	} else {
+		spanheap_age_now(h, s);
 	}
 	client = s->client;
 	/* While it is OWNED: once it is in the free lists it may be allocated again */

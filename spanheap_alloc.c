@@ -58,8 +58,10 @@ static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span
 	struct llist_node *spill = cache_push(&h->caches, c, s);
 
 	cache_leave(c);
-	if (unlikely(spill))
+	if (unlikely(spill)) {
 		spanheap_put_cached(h, spill);
+		scav_poke(h);
+	}
 }
 
 /* The address of a span that was cached; NULL: none is, or the client is at its limit */
@@ -172,6 +174,7 @@ static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, 
 	} else {
 		s->cached.next = NULL;
 		spanheap_put_cached(h, &s->cached);
+		scav_poke(h);
 	}
 }
 
@@ -370,11 +373,6 @@ static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client
 {
 	struct span *s = alloc_span(h, client, nr, align, obj_size, gfp);
 
-	if (!IS_ERR(s) && s->nr_released && spanheap_drain_to_grow(h, gfp)) {
-		/* What was cached may fit, and need no memory */
-		spanheap_use_undo(h, s);
-		s = alloc_span(h, client, nr, align, obj_size, gfp);
-	}
 	if (IS_ERR(s) || spanheap_back(h, s, gfp))
 		return s;
 	spanheap_use_undo(h, s);
@@ -566,13 +564,11 @@ bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 	if (grows) {
 		if (!spanheap_arena_ok(h))
 			return false;
-		spanheap_release_to_grow(h, gfp);
+		spanheap_growing(h, gfp);
 	}
 	if ((grows || (zero && s->needzero)) &&
 	    !back_span(h, s, zero, gfp, &cleared))
 		return false;
-	if (grows)
-		spanheap_grown(h, gfp);
 	if (zero) {
 		atomic64_add(cleared, &h->zeroed_pages);
 		atomic64_add(s->nr_pages - cleared, &h->zero_skipped_pages);
@@ -623,5 +619,6 @@ static noinline void free_slow(struct spanheap *h, const void *addr, unsigned lo
 	if (!s->client->sweep || !__spanheap_free_later(h, s))
 		__spanheap_free_claimed(h, s, caller, &flags);
 	spin_unlock_irqrestore(&h->lock, flags);
+	scav_poke(h);
 	spanheap_specials_freed(h, &specials);
 }

@@ -101,6 +101,22 @@ static bool count_backed(struct spanheap *h, u32 idx, u32 nr, u32 *bits, u32 *co
 	return true;
 }
 
+/*
+ * No backed page of s was last used before s says. Owners of other pages in a unit may be
+ * late by an epoch. Of a long span the first units are looked at.
+ */
+static bool __old_enough(struct spanheap *h, const struct span *s)
+{
+	u32 i, end = min(span_end(s), s->start + LEAF_PAGES);
+
+	for (i = s->start; i < end; i = round_up(i + 1, UNIT_PAGES)) {
+		i = spanheap_next_backed(h, i, end, true);
+		if (i < end && spanheap_unit_age(h, i) > h->epoch - s->epoch + 1)
+			return false;
+	}
+	return true;
+}
+
 /* What is wrong with span s behind prev, which was in that state; NULL: nothing */
 static const char *__check_span(struct spanheap *h, struct span *s, struct span *prev,
 				enum span_state state, u32 backed)
@@ -132,10 +148,9 @@ static const char *__check_span(struct spanheap *h, struct span *s, struct span 
 	if (!__on_free_list(h, s))
 		return "free span not on its list";
 	if (has_backed(s) == list_empty(&s->lru))
-		return "LRU does not match backed pages";
-	if (!list_empty(&s->lru) && s->lru.prev != &h->lru &&
-	    time_after(list_prev_entry(s, lru)->stamp, s->stamp))
-		return "LRU out of order";
+		return "lists by age do not match backed pages";
+	if (!__old_enough(h, s))
+		return "idle pages are older than their span";
 	return NULL;
 }
 

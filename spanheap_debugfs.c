@@ -60,6 +60,14 @@ static void spans_stop(struct seq_file *m, void *v)
 {
 }
 
+/* How long the oldest part of a free span has been idle, to an epoch; 0: it has no memory */
+static unsigned int idle_ms(struct spanheap *h, const struct span *s)
+{
+	u32 epochs = READ_ONCE(h->epoch) - s->epoch;
+
+	return has_backed(s) ? jiffies_to_msecs(epochs * READ_ONCE(h->epoch_ticks)) : 0;
+}
+
 /* page pages state released_pages idle_ms client caller */
 static int spans_show(struct seq_file *m, void *v)
 {
@@ -75,7 +83,7 @@ static int spans_show(struct seq_file *m, void *v)
 
 	seq_printf(m, "%u %u %s %u %u %s %s\n", s->start, s->nr_pages,
 		   names[span_state(s)], free ? s->nr_released : 0,
-		   free ? jiffies_to_msecs(spanheap_heap->clock() - s->stamp) : 0,
+		   free ? idle_ms(spanheap_heap, s) : 0,
 		   it->name, spanheap_site_text(spanheap_heap, s->caller, text));
 	return 0;
 }

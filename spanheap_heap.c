@@ -63,6 +63,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per
 		.scavenged_bytes = READ_ONCE(h->scavenged_pages) << PAGE_SHIFT,
 		.tlb_flushes = READ_ONCE(h->tlb_flushes),
 		.largest_free_pages = READ_ONCE(h->largest_free),
+		.refaulted_bytes = (u64)atomic64_read(&h->refaulted_pages) << PAGE_SHIFT,
 		.orphan_bytes = (u64)atomic64_read(&h->orphan->pages) << PAGE_SHIFT,
 		.zeroed_bytes = (atomic64_read(&h->zeroed_pages) +
 				 sum.zeroed_pages) << PAGE_SHIFT,
@@ -138,7 +139,10 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 	for (i = 0; i < SMALL_PAGES; i++)
 		INIT_LIST_HEAD(&h->small[i]);
 	h->large = RB_ROOT;
-	INIT_LIST_HEAD(&h->lru);
+	for (i = 0; i < AGES; i++)
+		INIT_LIST_HEAD(&h->idle[i]);
+	h->epoch_start = h->last_drain;
+	h->cached_at = h->last_drain - 1;
 	INIT_LIST_HEAD(&h->spare);
 	xa_init_flags(&h->bad_callers, XA_FLAGS_LOCK_IRQ);
 	spanheap_sites_init(h);

@@ -62,7 +62,7 @@
 #define HOLD_SPANS	32u			/* moved per hold of the heap lock, at most */
 #define HOLD_LEAVES	256u			/* of the map, attached or looked at, at most */
 #define HOLD_WANTED	4u			/* ... and while others are seen to wait */
-#define SPARE_RESERVE	1u			/* records only a release may use */
+#define SPARE_RESERVE	2u			/* records only a release may use, for two cuts */
 #define SPECIAL_LOCKS	64u
 #define LEAKS_SHOWN	10u			/* spans listed in a report */
 #define SITE_MAX	0xffffu			/* numbers of call sites; no text is so low */
@@ -97,6 +97,14 @@ struct prep {
 };
 
 #define PREP_INIT(p)	{ .records = LIST_HEAD_INIT((p).records) }
+
+/* How a releaser goes through the idle spans; zeroed at first. See isolate_some(). */
+struct release {
+	u32 min_age;		/* release what has been idle for so many epochs */
+	u32 younger;		/* so many of spanheap.idle, from the oldest on, are done */
+	u32 at;			/* page to go on at, in the first span of the list */
+	u32 oldest;		/* age of the oldest unit that was passed by in that span */
+};
 
 /* The arena's back end: how pages get and lose physical memory */
 struct arena_ops {
@@ -138,9 +146,11 @@ struct spanheap {
 					 * owns a page counts it
 					 */
 	atomic_t *group_backed;		/* the same of LEAVES_PER_GROUP leaves */
-	unsigned long last_drain;	/* to grow; heap clock ticks, no lock */
+	unsigned long last_drain;	/* for growth; heap clock ticks, one releaser */
 	unsigned long last_shrink;	/* drain by the shrinker; heap clock ticks, no lock */
-	s64 resident_peak;		/* pages, since the last pass; no lock */
+	unsigned long cached_at;	/* when cached_guess was summed; heap clock ticks, no lock */
+	s64 cached_guess;		/* pages in caches; no lock */
+	bool growing;			/* the scavenger is to release for growth; no lock */
 	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* "clients" */
 	struct spanheap_client *orphan;	/* spans of clients that are gone */
@@ -167,7 +177,16 @@ struct spanheap {
 	struct list_head small[SMALL_PAGES];
 	u32 nr_small[SMALL_PAGES];	/* how many are on each */
 	struct rb_root large;		/* by (nr_pages, start) */
-	struct list_head lru;		/* oldest first */
+	struct list_head idle[AGES];	/* free spans with backed pages, by epochs since
+					 * span.epoch: 0, 1, 2, and more
+					 */
+	u32 epoch;			/* grows with ticks of the scavenger */
+	unsigned long epoch_start;	/* heap clock ticks */
+	unsigned long epoch_ticks;	/* how long an epoch lasts, at least */
+	u64 peak;			/* most of unlisted_pages since the last tick, */
+	u64 last_peak;			/* ... and between the two ticks before */
+	u64 leaving_pages;		/* isolated, and soon the system's */
+	bool quiet;			/* the scavenger sleeps until something becomes idle */
 	struct list_head spare;		/* records */
 	u32 nr_spare;
 	u32 nr_free;			/* free spans */
@@ -176,6 +195,9 @@ struct spanheap {
 	u64 seq;			/* grows with every change of the map, of what is
 					 * free in it, and of what is unswept
 					 */
+	struct workqueue_struct *background;	/* for callbacks of clients; NULL: none */
+	struct delayed_work sweep_work;	/* sweeps while anything is unswept */
+	struct delayed_work collect_work;	/* forces collections */
 	struct list_head unswept;	/* clients with unswept spans */
 	struct list_head callbacks;	/* struct callback */
 	u32 nr_busy;			/* spans on clients' busy lists */
@@ -194,6 +216,7 @@ struct spanheap {
 	u64 scavenge_passes;
 	u64 scavenged_pages;
 	u64 tlb_flushes;
+	atomic64_t refaulted_pages;	/* backed again soon after a release; no lock */
 	atomic64_t zeroed_pages;	/* no lock */
 	atomic64_t zero_skipped_pages;	/* no lock */
 	atomic_t lost;			/* the arena is gone, see spanheap_arena_ok() */
@@ -287,6 +310,12 @@ static inline bool spanheap_publish(struct spanheap *h, struct span *s,
 	return true;
 }
 
+/* Ticks of the heap's clock; msecs_to_jiffies() takes 25 days for infinite */
+static inline unsigned long ms_to_ticks(unsigned int ms)
+{
+	return DIV_ROUND_UP_ULL((u64)ms * HZ, MSEC_PER_SEC);
+}
+
 /* Pages with memory; a guess without the heap lock */
 static inline s64 heap_resident(const struct spanheap *h)
 {
@@ -321,6 +350,15 @@ static inline void spanheap_might_alloc(gfp_t gfp)
 		might_alloc(gfp);
 }
 
+/* Something has become idle: called outside of the heap lock, after a hold of it */
+static inline void scav_poke(struct spanheap *h)
+{
+	if (unlikely(READ_ONCE(h->quiet))) {
+		WRITE_ONCE(h->quiet, false);
+		wake_up(&h->scav_wait);
+	}
+}
+
 /* spanheap_arena.c */
 extern const struct arena_ops spanheap_arena_ops;
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep);
@@ -338,6 +376,8 @@ struct span *__spanheap_next(struct spanheap *h, u32 idx);
 struct span *__spanheap_span_holding(struct spanheap *h, u32 idx);
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
+void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr);
+u32 spanheap_unit_age(const struct spanheap *h, u32 idx);
 u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr);
 u32 spanheap_count_backed(struct spanheap *h, u32 idx, u32 nr);
 
@@ -348,6 +388,9 @@ void __spanheap_drop_record(struct spanheap *h, struct span *s);
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr);
 void __spanheap_isolate(struct spanheap *h, struct span *s,
 			enum span_state state);
+void spanheap_age_now(struct spanheap *h, struct span *s);
+void __spanheap_place(struct spanheap *h, struct span *s);
+void __spanheap_next_epoch(struct spanheap *h);
 void __spanheap_put(struct spanheap *h, struct span *s);
 void __spanheap_defer(struct spanheap *h, struct span *s, struct llist_head *list);
 int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p);
@@ -436,12 +479,13 @@ void spanheap_cache_teardown(void);
 int spanheap_cache_init(struct spanheap *h, unsigned int kb);
 void spanheap_cache_exit(struct spanheap *h);
 void spanheap_cache_drain(struct spanheap *h);
-u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want);
-u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max);
+u32 spanheap_release_batch(struct spanheap *h, struct release *r, u32 want);
+u64 spanheap_release_idle(struct spanheap *h, u32 min_age, u64 max);
 void spanheap_finish_frees(struct spanheap *h);
 void spanheap_drop(struct spanheap *h);
 u64 spanheap_shrink(struct spanheap *h, u64 want);
-u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages);
+void spanheap_trace_pass(struct spanheap *h, u64 n, unsigned long age);
+u64 spanheap_scavenge(struct spanheap *h, u32 min_age, u64 max_pages);
 
 /* spanheap_sweep.c */
 void spanheap_cycle(struct spanheap_client *c);
@@ -451,6 +495,10 @@ bool spanheap_may_reclaim(gfp_t gfp);
 void spanheap_might_sweep(gfp_t gfp);
 u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others);
 void spanheap_collect(struct spanheap *h, unsigned long min_age);
+extern unsigned int spanheap_force_cycle_ms;
+int spanheap_background_start(struct spanheap *h);
+void spanheap_background_stop(struct spanheap *h);
+void spanheap_background_kick(struct spanheap *h);
 
 /* spanheap_heap.c */
 struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
@@ -463,11 +511,10 @@ int spanheap_check(struct spanheap *h, char *why, size_t size);
 /* spanheap_scav.c */
 extern unsigned int spanheap_scavenge_age_ms;
 extern unsigned int spanheap_scavenge_period_ms;
-extern unsigned int spanheap_force_cycle_ms;
 extern bool spanheap_log_passes;
-bool spanheap_drain_to_grow(struct spanheap *h, gfp_t gfp);
-void spanheap_release_to_grow(struct spanheap *h, gfp_t gfp);
-void spanheap_grown(struct spanheap *h, gfp_t gfp);
+void spanheap_growing(struct spanheap *h, gfp_t gfp);
+u64 spanheap_release_growth(struct spanheap *h);
+u64 spanheap_tick(struct spanheap *h);
 void spanheap_release_all(struct spanheap *h);
 int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);

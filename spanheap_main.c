@@ -59,9 +59,9 @@ static const struct kernel_param_ops cache_kb_ops = {
 module_param_cb(arena_mb, &arena_mb_ops, &arena_mb, 0444);
 MODULE_PARM_DESC(arena_mb, "address space to reserve, in MiB (default: a quarter of RAM)");
 module_param_cb(scavenge_age_ms, &spanheap_ms_ops, &spanheap_scavenge_age_ms, 0644);
-MODULE_PARM_DESC(scavenge_age_ms, "release spans idle for so long (default 300000)");
+MODULE_PARM_DESC(scavenge_age_ms, "release spans idle for so long (default 1000)");
 module_param_cb(scavenge_period_ms, &spanheap_ms_ops, &spanheap_scavenge_period_ms, 0644);
-MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (default 60000)");
+MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (default 0: half the age)");
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
 module_param_cb(cache_kb, &cache_kb_ops, &spanheap_cache_kb, 0444);
@@ -167,9 +167,9 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * a span was passed to vfree().
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
- * caches have a span. With a @gfp that may block it may empty the caches of all CPUs
- * and give idle pages back, with one flush of all TLBs, before the heap grows. With a
- * @gfp as GFP_KERNEL, runs sweep callbacks of any client: see &struct
+ * caches have a span. With a @gfp that may block it empties the caches of all CPUs if
+ * the arena is full, and gives some idle pages back, with one flush of all TLBs, if the
+ * heap has grown far beyond what is in use. With a @gfp as GFP_KERNEL, runs sweep callbacks of any client: see &struct
  * spanheap_client_ops.
  * Return: the page-aligned address, or NULL.
  */
@@ -456,7 +456,7 @@ EXPORT_SYMBOL_GPL(spanheap_cycle_begin);
  * spanheap_sweep_one() - sweep any one unswept span of a client
  * @client: from spanheap_client_register()
  *
- * Nobody needs to call this: allocations and the scavenger thread sweep too.
+ * Nobody needs to call this: allocations and a worker sweep too.
  *
  * Context: Process context. May sleep. Takes the heap lock. Not from a sweep
  * callback, where it warns and does nothing; holding no lock that a sweep callback

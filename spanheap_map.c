@@ -13,6 +13,8 @@
 
 #include "spanheap_internal.h"
 
+#define REFAULT_SECONDS	60
+
 void __spanheap_map_set(struct spanheap *h, struct span *s)
 {
 	u32 last = span_end(s) - 1;
@@ -233,6 +235,69 @@ static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word
 	return n;
 }
 
+/* ---- idle age, in units ---- */
+
+static u8 *unit_slot(const struct spanheap *h, u32 unit)
+{
+	return &h->map[unit / LEAF_UNITS]->used[unit % LEAF_UNITS];
+}
+
+/*
+ * The use of these pages ends now. Called by their owner, with the heap lock or without.
+ * Owners of other pages of the first and the last unit may write the same byte, a moment
+ * later or earlier.
+ */
+void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr)
+{
+	u32 unit, last = (idx + nr - 1) / UNIT_PAGES;
+	u8 epoch = READ_ONCE(h->epoch);
+
+	for (unit = idx / UNIT_PAGES; unit <= last; unit++)
+		WRITE_ONCE(*unit_slot(h, unit), epoch);
+}
+
+/*
+ * How many epochs ago the last use ended of a page of the unit that page idx is in. After
+ * 256 epochs idle pages seem to be young once more.
+ */
+u32 spanheap_unit_age(const struct spanheap *h, u32 idx)
+{
+	return (u8)(READ_ONCE(h->epoch) - READ_ONCE(*unit_slot(h, idx / UNIT_PAGES)));
+}
+
+/* Now, as in map_leaf.released; the clock's ticks are jiffies */
+static u16 released_now(const struct spanheap *h)
+{
+	return (u16)(h->clock() / HZ) ?: 1;
+}
+
+static void mark_released(struct spanheap *h, u32 idx, u32 nr)
+{
+	u32 unit, last = (idx + nr - 1) / UNIT_PAGES;
+	u16 now = released_now(h);
+
+	for (unit = idx / UNIT_PAGES; unit <= last; unit++)
+		WRITE_ONCE(h->map[unit / LEAF_UNITS]->released[unit % LEAF_UNITS], now);
+}
+
+/* How many of these pages are in units that lost pages within the last REFAULT_SECONDS */
+static u32 count_refaulted(struct spanheap *h, u32 idx, u32 nr)
+{
+	u16 now = released_now(h), then;
+	u32 unit, n, count = 0;
+
+	for (; nr; idx += n, nr -= n) {
+		unit = idx / UNIT_PAGES;
+		n = min(nr, UNIT_PAGES - idx % UNIT_PAGES);
+		then = READ_ONCE(h->map[unit / LEAF_UNITS]->released[unit % LEAF_UNITS]);
+		if (then && (u16)(now - then) <= REFAULT_SECONDS)
+			count += n;
+	}
+	return count;
+}
+
+/* ---- pages come and go ---- */
+
 /* Only the owner of the pages calls this; a word may have other pages' bits too */
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
@@ -240,6 +305,14 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 	atomic_long_t *word;
 	unsigned long mask;
 
+	if (!nr)
+		return;
+	if (backed) {
+		atomic64_add(count_refaulted(h, idx, nr), &h->refaulted_pages);
+		spanheap_mark_used(h, idx, nr);
+	} else {
+		mark_released(h, idx, nr);
+	}
 	for (; nr; idx += n, nr -= n) {
 		n = backed_word(h, idx, nr, &word, &mask);
 		if (backed)

@@ -3,9 +3,9 @@
  * How idle pages go back: out of the caches into the page heap, out of the page heap
  * to the system. When and how much is up to spanheap_scav.c.
  *
- * A releaser isolates the oldest idle spans, unmaps their pages without the heap
- * lock, flushes all TLBs once for the batch, frees the pages and puts the spans
- * back. A releaser allocates nothing, so it may run inside reclaim.
+ * A releaser isolates idle spans, the oldest first, unmaps without the heap lock those
+ * of their pages that are old enough, flushes all TLBs once for the batch, frees the pages
+ * and puts the spans back. A releaser allocates nothing, so it may run inside reclaim.
  */
 #include <linux/cpuhotplug.h>
 #include <linux/mm.h>
@@ -88,6 +88,7 @@ static void drain_offline(struct spanheap *h, int cpu)
 	spanheap_cache_take(c, set);
 	put_set(h, set);
 	mutex_unlock(&h->drain_lock);
+	scav_poke(h);
 }
 
 static int cpu_dead(unsigned int cpu, struct hlist_node *node)
@@ -143,112 +144,232 @@ void spanheap_cache_teardown(void)
 
 /* ---- out of the page heap ---- */
 
-/* Isolate up to want backed pages of a few spans idle since before; oldest first */
-static u32 isolate_some(struct spanheap *h, unsigned long before, u32 want,
-			struct list_head *batch)
+/*
+ * The next run of backed pages of [*idx, end), in units that all have been idle for at
+ * least age epochs, or that all have not: from *idx to what is returned. *oldest: the age
+ * of the oldest of these units. The caller owns the pages, or holds the heap lock.
+ */
+static u32 next_run(struct spanheap *h, u32 *idx, u32 end, u32 age, u32 *oldest)
 {
-	u32 n = 0, nr_spans, backed, cut;
+	u32 i = spanheap_next_backed(h, *idx, end, true), to, unit_age;
+	bool old;
+
+	*idx = i;
+	if (i == end)
+		return end;
+	to = spanheap_next_backed(h, i, end, false);
+	*oldest = spanheap_unit_age(h, i);
+	old = *oldest >= age;
+	for (i = round_up(i + 1, UNIT_PAGES); i < to; i += UNIT_PAGES) {
+		unit_age = spanheap_unit_age(h, i);
+		if ((unit_age >= age) != old)
+			return i;
+		*oldest = max(*oldest, unit_age);
+	}
+	return to;
+}
+
+/*
+ * Looks in pages [i, end) of a free span for up to want old ones. Returns how many there
+ * are; [*lo, *hi) holds them, and perhaps younger ones in between.
+ */
+static u32 find_old(struct spanheap *h, struct release *r, u32 i, u32 end, u32 want,
+		    u32 *lo, u32 *hi)
+{
+	u32 age = AGES - 1 - r->younger, n = 0, to, oldest;
+
+	for (; n < want; i = to) {
+		to = next_run(h, &i, end, age, &oldest);
+		if (i == end)
+			break;
+		if (oldest < age) {
+			r->oldest = max(r->oldest, oldest);
+			continue;
+		}
+		to = min(to, i + want - n);
+		if (!n)
+			*lo = i;
+		*hi = to;
+		n += to - i;
+	}
+	return n;
+}
+
+/*
+ * Cut pages [lo, hi) out of s, for which the cuts before and behind them need a record
+ * each. Without records it is all of s. What is before lo was looked at, and is young.
+ */
+static struct span *__cut_out(struct spanheap *h, struct release *r, struct span *s,
+			      u32 lo, u32 hi)
+{
+	struct span *young = s;
+
+	if (h->nr_spare < SPARE_RESERVE)
+		return s;
+	if (lo > s->start) {
+		s = __spanheap_split(h, s, lo - s->start);
+		young->epoch = h->epoch - r->oldest;
+		__spanheap_place(h, young);
+	}
+	if (hi < span_end(s))
+		__spanheap_split(h, s, hi - s->start);
+	return s;
+}
+
+/*
+ * Isolate up to want old pages of some spans of the list of that age. A span is on the
+ * list of its oldest unit or, after a merge or an allocation of a part, of an older one:
+ * what is found to have younger units only goes to its place. No more than BATCH_PAGES
+ * pages of a span are looked at at once. *more: the list has more.
+ *
+ * The releaser goes on in a span where it left off, whatever was done to it meanwhile. So
+ * old pages that a merge has brought in behind it may wait for another AGES epochs.
+ */
+static u32 isolate_some(struct spanheap *h, struct release *r, u32 want,
+			struct list_head *batch, bool *more)
+{
+	struct list_head *list = &h->idle[AGES - 1 - r->younger];
+	u32 n = 0, work, i, end, lo, hi, got;
 	unsigned long flags;
 	struct span *s;
 
 	spin_lock_irqsave(&h->lock, flags);
-	for (nr_spans = 0; n < want && !held_enough(h, nr_spans); nr_spans++) {
-		s = list_first_entry_or_null(&h->lru, struct span, lru);
-		if (!s || time_after(s->stamp, before))
+	for (work = 0; n < want && !held_enough(h, work); work++) {
+		s = list_first_entry_or_null(list, struct span, lru);
+		if (!s)
 			break;
-		backed = s->nr_pages - s->nr_released;
-		if (backed > want - n) {
-			/* The reserve: __spanheap_carve() leaves a record for this split */
-			if (!h->nr_spare)
-				break;
-			cut = spanheap_next_backed(h, s->start, span_end(s), true) -
-			      s->start + want - n;
-			if (cut < s->nr_pages)
-				__spanheap_split(h, s, cut);
-			backed = s->nr_pages - s->nr_released;
+		steps_done(1);
+		i = r->at - s->start < s->nr_pages ? r->at : s->start;
+		if (i == s->start)
+			r->oldest = 0;
+		end = min(span_end(s), i + BATCH_PAGES);
+		got = find_old(h, r, i, end, want - n, &lo, &hi);
+		if (got) {
+			s = __cut_out(h, r, s, lo, hi);
+			r->at = span_end(s);
+			__spanheap_isolate(h, s, SPAN_RELEASING);
+			list_add_tail(&s->lru, batch);
+			n += got;
+		} else if (end < span_end(s)) {
+			r->at = end;
+		} else {
+			s->epoch = h->epoch - r->oldest;
+			__spanheap_place(h, s);
+			r->at = 0;
 		}
-		__spanheap_isolate(h, s, SPAN_RELEASING);
-		list_add_tail(&s->lru, batch);
-		n += backed;
+		if (end - i > LEAF_PAGES)	/* as long as some spans take */
+			work += HOLD_WANTED;
 	}
+	*more = !list_empty(list);
+	h->leaving_pages += n;
 	spin_unlock_irqrestore(&h->lock, flags);
 	return n;
 }
 
-/* A batch for one flush, out of many short holds of the lock */
-static u32 isolate_batch(struct spanheap *h, unsigned long before, u32 want,
+/* A batch for one flush, out of many short holds of the lock: of the oldest there are */
+static u32 isolate_batch(struct spanheap *h, struct release *r, u32 want,
 			 struct list_head *batch)
 {
-	u32 n = 0, got;
+	u32 n = 0;
+	bool more;
 
-	do {
-		got = isolate_some(h, before, want - n, batch);
-		n += got;
-	} while (got && n < want);
+	for (;;) {
+		do {
+			n += isolate_some(h, r, want - n, batch, &more);
+		} while (n < want && more);
+		if (n || r->younger + r->min_age >= AGES - 1)
+			return n;
+		r->younger++;
+		r->at = 0;
+	}
+}
+
+/* Unmap up to want old pages of s, which is RELEASING. Sets what is true of it then. */
+static u32 unback_old(struct spanheap *h, struct span *s, u32 age, u32 want,
+		      struct page **pages)
+{
+	u32 i, to, end = span_end(s), oldest, left = 0, got, n = 0;
+
+	for (i = s->start; (to = next_run(h, &i, end, age, &oldest)), i < end; i = to) {
+		got = 0;
+		if (oldest >= age && n < want) {
+			to = min(to, i + want - n);
+			got = h->ops->unback(h, i, to - i, pages + n);
+			spanheap_mark_backed(h, i, got, false);
+			n += got;
+		}
+		if (got < to - i)
+			left = max(left, oldest);
+	}
+	s->nr_released += n;
+	s->epoch = READ_ONCE(h->epoch) - left;
 	return n;
 }
 
-/* Spans whose pages are the system's now go back into the free lists */
+/* Unmap up to want old pages, flush once, free. The batch's pages are nobody else's. */
+static u32 unback_batch(struct spanheap *h, u32 age, u32 want, struct list_head *batch)
+{
+	u32 n = 0, lo = U32_MAX, hi = 0;
+	struct span *s;
+
+	list_for_each_entry(s, batch, lru) {
+		n += unback_old(h, s, age, want - n, h->release_pages + n);
+		lo = min(lo, s->start);
+		hi = max(hi, span_end(s));
+	}
+	h->ops->flush(h, lo, hi);
+	release_pages(h->release_pages, n);
+	return n;
+}
+
+/* Spans of which pages are the system's now go back into the free lists */
 static u32 put_some(struct spanheap *h, struct list_head *batch)
 {
 	unsigned long flags;
 	struct span *s;
-	u32 n, released;
+	u32 n;
 
 	spin_lock_irqsave(&h->lock, flags);
 	for (n = 0; !list_empty(batch) && !held_enough(h, n); n++) {
 		s = list_first_entry(batch, struct span, lru);
 		list_del_init(&s->lru);
-		released = s->nr_pages - s->nr_released;
-		h->released_pages += released;
-		h->scavenged_pages += released;
-		s->nr_released = s->nr_pages;
 		__spanheap_put(h, s);
 	}
-	h->tlb_flushes += list_empty(batch);
 	spin_unlock_irqrestore(&h->lock, flags);
 	return n;
 }
 
-/* Unmap, flush once, free. The batch's pages are nobody else's. */
-static void unback_batch(struct spanheap *h, struct list_head *batch)
+/* A batch is gone, and its spans are not yet put back */
+static void count_released(struct spanheap *h, u32 isolated, u32 released)
 {
-	u32 n = 0, lo = U32_MAX, hi = 0, i, to, end, got;
-	struct span *s;
+	unsigned long flags;
 
-	list_for_each_entry(s, batch, lru) {
-		end = span_end(s);
-		for (i = s->start; i < end; i = to) {
-			to = end;
-			if (s->nr_released) {
-				i = spanheap_next_backed(h, i, end, true);
-				to = spanheap_next_backed(h, i, end, false);
-			}
-			if (i == end)
-				break;
-			got = h->ops->unback(h, i, to - i, h->release_pages + n);
-			spanheap_mark_backed(h, i, got, false);
-			n += got;
-		}
-		lo = min(lo, s->start);
-		hi = max(hi, end);
-	}
-	h->ops->flush(h, lo, hi);
-	release_pages(h->release_pages, n);
+	spin_lock_irqsave(&h->lock, flags);
+	h->leaving_pages -= isolated;
+	h->released_pages += released;
+	h->scavenged_pages += released;
+	h->tlb_flushes++;
+	spin_unlock_irqrestore(&h->lock, flags);
 }
 
-u32 spanheap_release_batch(struct spanheap *h, unsigned long before, u32 want)
+/*
+ * Give up to want pages back, of the oldest there are and of one age. Returns how many; 0:
+ * nothing is left for r.
+ */
+u32 spanheap_release_batch(struct spanheap *h, struct release *r, u32 want)
 {
 	LIST_HEAD(batch);
-	u32 n, nr_spans = 0;
+	u32 isolated, n, nr_spans = 0;
 
 	lockdep_assert_held(&h->release_lock);
 	if (!spanheap_arena_ok(h))
 		return 0;
-	n = isolate_batch(h, before, min(want, BATCH_PAGES), &batch);
+	want = min(want, BATCH_PAGES);
+	isolated = isolate_batch(h, r, want, &batch);
 	if (list_empty(&batch))
 		return 0;
-	unback_batch(h, &batch);
+	n = unback_batch(h, AGES - 1 - r->younger, want, &batch);
+	count_released(h, isolated, n);
 	while (!list_empty(&batch))
 		nr_spans += put_some(h, &batch);
 	trace_spanheap_release(n, nr_spans);
@@ -316,11 +437,13 @@ void spanheap_finish_frees(struct spanheap *h)
 			spanheap_clear(h, s->start, s->nr_pages, true);
 			s->needzero = false;
 		}
+		spanheap_age_now(h, s);
 		spin_lock_irq(&h->lock);
 		__spanheap_put(h, s);
 		spin_unlock_irq(&h->lock);
 	}
 	mutex_unlock(&h->finish_lock);
+	scav_poke(h);
 	if (drop)
 		spanheap_drop(h);
 }
@@ -357,18 +480,21 @@ void spanheap_drop(struct spanheap *h)
 }
 
 /*
- * What is freed after the call began is not for it, or it might never end. The lock
- * is held for a batch only, for reclaim waits for it.
+ * Release what has been idle for min_age epochs, the oldest first and max pages at most,
+ * but no more than was idle when the call began, or it might never end. The lock is held
+ * for a batch only, for reclaim waits for it. Returns how many pages went.
  */
-u64 spanheap_release_idle(struct spanheap *h, unsigned long age, u64 max)
+u64 spanheap_release_idle(struct spanheap *h, u32 min_age, u64 max)
 {
-	unsigned long before = h->clock() - age;
+	s64 idle = heap_resident(h) - READ_ONCE(h->unlisted_pages);
+	struct release r = { .min_age = min_age };
 	u64 total = 0;
 	u32 n;
 
+	max = min_t(u64, max, max_t(s64, idle, 0));
 	while (total < max) {
 		mutex_lock(&h->release_lock);
-		n = spanheap_release_batch(h, before, min_t(u64, max - total, BATCH_PAGES));
+		n = spanheap_release_batch(h, &r, min_t(u64, max - total, BATCH_PAGES));
 		mutex_unlock(&h->release_lock);
 		if (!n)
 			break;
@@ -396,21 +522,12 @@ u64 spanheap_shrink(struct spanheap *h, u64 want)
 	return n + spanheap_release_idle(h, 0, want - n);
 }
 
-/* Release pages idle for at least age ticks, at most max. Returns how many. */
-u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
+/* A pass is over that has released n pages of those idle for age ticks */
+void spanheap_trace_pass(struct spanheap *h, u64 n, unsigned long age)
 {
 	unsigned long flags, inuse, sys, released;
-	u64 n;
-
-	spanheap_cache_drain(h);
-	spanheap_finish_frees(h);
-	spanheap_drop(h);
-	n = spanheap_release_idle(h, age, max_pages);
-	spanheap_trim_records(h);
 
 	spin_lock_irqsave(&h->lock, flags);
-	h->scavenge_passes++;
-	WRITE_ONCE(h->resident_peak, heap_resident(h));
 	inuse = h->unlisted_pages;
 	sys = h->used;
 	released = h->released_pages;
@@ -418,5 +535,23 @@ u64 spanheap_scavenge(struct spanheap *h, unsigned long age, u64 max_pages)
 	/* What CPUs have put into their caches since those were emptied is idle */
 	inuse -= min_t(u64, inuse, heap_cached(h));
 	trace_spanheap_scavenge(n, age, inuse, sys, released);
+}
+
+/* A pass on request, caches included. Returns how many pages were released. */
+u64 spanheap_scavenge(struct spanheap *h, u32 min_age, u64 max_pages)
+{
+	unsigned long flags;
+	u64 n;
+
+	spanheap_cache_drain(h);
+	spanheap_finish_frees(h);
+	spanheap_drop(h);
+	n = spanheap_release_idle(h, min_age, max_pages);
+	spanheap_trim_records(h);
+
+	spin_lock_irqsave(&h->lock, flags);
+	h->scavenge_passes++;
+	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_trace_pass(h, n, 0);
 	return n;
 }

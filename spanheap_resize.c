@@ -114,6 +114,7 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp,
 		drop = spanheap_must_drop(h, t);
 		if (clear && !drop)
 			spanheap_clear(h, t->start, t->nr_pages, gfpflags_allow_blocking(gfp));
+		spanheap_age_now(h, t);
 	}
 	spin_lock_irqsave(&h->lock, flags);
 	/* Before the tail can be allocated again */
@@ -121,6 +122,7 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp,
 			      s->client->name);
 	__spanheap_use_end(h, t, clear, drop);
 	spin_unlock_irqrestore(&h->lock, flags);
+	scav_poke(h);
 	return true;
 }
 

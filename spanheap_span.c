@@ -170,8 +170,8 @@ static struct span *__fit(struct spanheap *h, u32 nr)
 }
 
 /*
- * Cut a free span after nr pages. Both parts stay free, keep the idle age and
- * the place in the LRU; the second part is returned. Needs a spare record.
+ * Cut a free span after nr pages. Both parts stay free and keep the place by age; the
+ * second part is returned. Needs a spare record.
  */
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 {
@@ -187,7 +187,7 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 	r->nr_released = s->nr_released - released;
 	r->needzero = s->needzero && has_backed(r);
 	r->writer = s->writer;
-	r->stamp = s->stamp;
+	r->epoch = s->epoch;
 	r->obj_size = 0;
 	r->client = NULL;
 	r->caller = s->caller;
@@ -223,26 +223,73 @@ void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state stat
 	if (state == SPAN_OWNED) {
 		h->unlisted_pages += s->nr_pages;
 		h->released_pages -= s->nr_released;
+		h->peak = max(h->peak, h->unlisted_pages);
+		if (!has_backed(s))	/* if it comes back with memory, that is new */
+			s->epoch = h->epoch;
 	} else {
 		h->nr_releasing++;
 	}
 	h->seq++;	/* a walk that sums over the map must see it, even without a split */
 }
 
-/* Free neighbour n goes into s. s may be on the LRU but on no free list. */
+/* ---- idle age ---- */
+
+/*
+ * The use of s, OWNED or CACHED, ends now. The heap lock may be held, but it need not, and
+ * a long span takes a while.
+ */
+void spanheap_age_now(struct spanheap *h, struct span *s)
+{
+	spanheap_mark_used(h, s->start, s->nr_pages);
+	s->epoch = READ_ONCE(h->epoch);
+}
+
+/*
+ * s, free and with backed pages, goes on the list of its age: at the front if a releaser
+ * had it, so that this releaser goes on with it.
+ */
+static void __list_by_age(struct spanheap *h, struct span *s, bool front)
+{
+	struct list_head *list = &h->idle[min(h->epoch - s->epoch, AGES - 1)];
+
+	if (front)
+		list_add(&s->lru, list);
+	else
+		list_add_tail(&s->lru, list);
+}
+
+/* As the epoch of s is another one now */
+void __spanheap_place(struct spanheap *h, struct span *s)
+{
+	lockdep_assert_held(&h->lock);
+	list_del_init(&s->lru);
+	if (has_backed(s))
+		__list_by_age(h, s, false);
+}
+
+/* Everything idle is older by an epoch, however much that is */
+void __spanheap_next_epoch(struct spanheap *h)
+{
+	u32 i;
+
+	lockdep_assert_held(&h->lock);
+	WRITE_ONCE(h->epoch, h->epoch + 1);
+	for (i = AGES - 1; i; i--)
+		list_splice_tail_init(&h->idle[i - 1], &h->idle[i]);
+}
+
+/*
+ * Free neighbour n goes into s, which is on no list. The oldest backed pages decide about
+ * the age of the whole, so that no use of pages keeps others from going back.
+ */
 static void __merge(struct spanheap *h, struct span *s, struct span *n)
 {
 	__list_remove(h, n);
 	__spanheap_map_clear(h, n);
 	if (has_backed(n)) {
-		/* The youngest backed part says how long the whole was idle */
-		if (list_empty(&s->lru) || time_after(n->stamp, s->stamp)) {
-			s->stamp = n->stamp;
-			list_del_init(&s->lru);
-			list_replace_init(&n->lru, &s->lru);
-		} else {
-			list_del_init(&n->lru);
-		}
+		if (!has_backed(s) || (s32)(n->epoch - s->epoch) < 0)
+			s->epoch = n->epoch;
+		list_del_init(&n->lru);
 	}
 	if (n->needzero)
 		s->writer = s->needzero && s->writer != n->writer ? 0 : n->writer;
@@ -260,9 +307,8 @@ static bool may_put(enum span_state state)
 }
 
 /*
- * Make s free and coalesce it with its free neighbours. The caller has set
- * nr_released and needzero. A span with backed pages becomes the youngest of the LRU;
- * one without takes over a neighbour's age.
+ * Make s free and coalesce it with its free neighbours. The caller has set nr_released,
+ * needzero and, if any page is backed, the epoch: by spanheap_age_now() after a use.
  */
 void __spanheap_put(struct spanheap *h, struct span *s)
 {
@@ -291,12 +337,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	s->guarded = false;
 	__spanheap_map_clear(h, s);
 	INIT_LIST_HEAD(&s->lru);
-	if (has_backed(s)) {
-		s->stamp = h->clock();
-		list_add_tail(&s->lru, &h->lru);
-	} else {
+	if (!has_backed(s))
 		s->needzero = false;
-	}
 
 	if (s->start) {
 		n = *map_slot(h, s->start - 1);
@@ -310,6 +352,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	}
 	__spanheap_map_set(h, s);
 	__list_insert(h, s);
+	if (has_backed(s))
+		__list_by_age(h, s, old == SPAN_RELEASING);
 }
 
 /*
@@ -375,7 +419,6 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 	s->nr_pages = ask;
 	s->nr_released = ask;
 	s->needzero = false;
-	s->stamp = h->clock();
 	s->caller = 0;
 	h->used += ask;
 	h->released_pages += ask;
@@ -512,6 +555,7 @@ void spanheap_put_cached(struct spanheap *h, struct llist_node *first)
 		for (n = 0; first && !held_enough(h, n); n++) {
 			s = llist_entry(first, struct span, cached);
 			first = first->next;
+			spanheap_age_now(h, s);
 			__spanheap_put(h, s);
 		}
 		spin_unlock_irqrestore(&h->lock, flags);

@@ -26,6 +26,9 @@ struct span;
 #define LEAVES_PER_GROUP	(GROUP_PAGES / LEAF_PAGES)
 #define SMALL_PAGES	256u			/* from here on: the tree */
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
+#define UNIT_PAGES	GROW_UNIT		/* how finely idle age is kept */
+#define LEAF_UNITS	(LEAF_PAGES / UNIT_PAGES)
+#define AGES		4u			/* idle for 0, 1, 2, and more epochs */
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 
 /*
@@ -34,7 +37,7 @@ struct span;
  */
 enum span_state {
 	SPAN_DEAD,		/* the record is not in the map */
-	SPAN_FREE,		/* on a free list; on the LRU if any page is backed */
+	SPAN_FREE,		/* on a free list; on a list by age if any page is backed */
 	SPAN_OWNED,		/* one task brings it into use or out of use */
 	SPAN_INUSE,		/* a client has it */
 	SPAN_RELEASING,		/* a releaser takes its pages away */
@@ -85,7 +88,9 @@ struct span {
 					 * came from the system (spanheap_client.writer), or 0
 					 */
 	union {
-		unsigned long stamp;	/* FREE: idle since, in heap clock ticks */
+		u32 epoch;		/* FREE: no backed page was last used before this epoch;
+					 * set before __spanheap_put()
+					 */
 		u32 sweepgen;		/* INUSE, of a swept client */
 		unsigned long freer;	/* CACHED: call site of the free */
 	};
@@ -97,7 +102,7 @@ struct span {
 						 */
 		struct span *ahead;	/* INUSE: a span likely to be freed next, to prefetch */
 	};
-	struct list_head lru;		/* FREE with backed pages, oldest first */
+	struct list_head lru;		/* FREE with backed pages: in spanheap.idle, by age */
 	struct rb_root specials;	/* special lock; empty unless in use */
 };
 
@@ -124,6 +129,12 @@ struct map_leaf {
 	struct map_leaf *next;		/* while not yet in the map */
 	DECLARE_BITMAP(starts, LEAF_PAGES);	/* first pages; heap lock */
 	DECLARE_BITMAP(backed, LEAF_PAGES);	/* atomic; written by the owner of the page */
+	u8 used[LEAF_UNITS];		/* low bits of the epoch in which the last use of a page of
+					 * the unit ended; written by the owners of its pages
+					 */
+	u16 released[LEAF_UNITS];	/* when a page of the unit went back to the system: low
+					 * bits of seconds, 0: never; written as used[]
+					 */
 };
 
 /* What a look-up tells of an in-use span */

@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include <compat/lockdep.h>
 #include <trace/events/spanheap.h>
 
@@ -167,6 +168,7 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	list_del(&cb.list);
 	sw->running--;
 	spin_unlock_irqrestore(&h->lock, flags);
+	scav_poke(h);
 	spanheap_specials_freed(h, &specials);
 	spanheap_client_put(c);
 	return freed;
@@ -248,7 +250,8 @@ void spanheap_cycle(struct spanheap_client *c)
 		spin_unlock_irqrestore(&h->lock, flags);
 	} while (!begun);
 	mutex_unlock(&c->cycle_lock);
-	wake_up(&h->scav_wait);
+	if (h->background)
+		mod_delayed_work(h->background, &h->sweep_work, 0);
 }
 
 /* ---- reclaim before growth ---- */
@@ -355,4 +358,60 @@ void spanheap_collect(struct spanheap *h, unsigned long min_age)
 		spin_unlock_irq(&h->lock);
 		mutex_unlock(&c->collect_lock);
 	}
+}
+
+/* ---- in the background ---- */
+
+/*
+ * Callbacks of clients may block, so they have workers of their own: neither keeps the
+ * scavenger's thread from giving memory back. The workqueue is frozen when the system
+ * sleeps, so that none of ours calls a client whose device is suspended.
+ */
+unsigned int spanheap_force_cycle_ms = 120000;
+
+#define SWEEP_BATCH	256	/* spans swept in a tick of the system's clock */
+
+static void sweep_work(struct work_struct *work)
+{
+	struct spanheap *h = container_of(to_delayed_work(work), struct spanheap, sweep_work);
+
+	if (spanheap_sweep_some(h, SWEEP_BATCH))
+		queue_delayed_work(h->background, &h->sweep_work, 1);
+}
+
+static void collect_work(struct work_struct *work)
+{
+	struct spanheap *h = container_of(to_delayed_work(work), struct spanheap, collect_work);
+	unsigned int ms = READ_ONCE(spanheap_force_cycle_ms);
+
+	spanheap_collect(h, ms_to_ticks(ms));
+	queue_delayed_work(h->background, &h->collect_work, ms_to_ticks(ms / 2 + 1));
+}
+
+/* spanheap_force_cycle_ms has changed */
+void spanheap_background_kick(struct spanheap *h)
+{
+	unsigned int ms = READ_ONCE(spanheap_force_cycle_ms);
+
+	mod_delayed_work(h->background, &h->collect_work, ms_to_ticks(ms / 2 + 1));
+}
+
+int spanheap_background_start(struct spanheap *h)
+{
+	INIT_DELAYED_WORK(&h->sweep_work, sweep_work);
+	INIT_DEFERRABLE_WORK(&h->collect_work, collect_work);
+	h->background = alloc_workqueue("spanheap_sweep", WQ_UNBOUND | WQ_FREEZABLE, 0);
+	if (!h->background)
+		return -ENOMEM;
+	spanheap_background_kick(h);
+	return 0;
+}
+
+/* No client is left */
+void spanheap_background_stop(struct spanheap *h)
+{
+	cancel_delayed_work_sync(&h->collect_work);
+	cancel_delayed_work_sync(&h->sweep_work);
+	destroy_workqueue(h->background);
+	h->background = NULL;
 }

@@ -54,6 +54,7 @@ STAT(scavenged_bytes, false);
 STAT(tlb_flushes, false);
 STAT(largest_free_pages, false);
 STAT(orphan_bytes, false);
+STAT(refaulted_bytes, false);
 
 struct knob_attr {
 	struct kobj_attribute attr;
@@ -124,6 +125,7 @@ static struct attribute *heap_attrs[] = {
 	&stat_tlb_flushes.attr.attr,
 	&stat_largest_free_pages.attr.attr,
 	&stat_orphan_bytes.attr.attr,
+	&stat_refaulted_bytes.attr.attr,
 	&knob_scavenge_age_ms.attr.attr,
 	&knob_scavenge_period_ms.attr.attr,
 	&knob_force_cycle_ms.attr.attr,

@@ -57,5 +57,8 @@ EXPORT_SYMBOL_GPL(spanheap_heap_alloc);
 EXPORT_SYMBOL_GPL(spanheap_heap_free);
 EXPORT_SYMBOL_GPL(spanheap_heap_stats);
 EXPORT_SYMBOL_GPL(spanheap_scavenge);
+EXPORT_SYMBOL_GPL(spanheap_scavenge_age_ms);
+EXPORT_SYMBOL_GPL(spanheap_tick);
+EXPORT_SYMBOL_GPL(spanheap_release_growth);
 EXPORT_SYMBOL_GPL(spanheap_cache_drain);
 EXPORT_SYMBOL_GPL(spanheap_prof_set_rate);

@@ -167,7 +167,8 @@ static void pass(struct replay *r, u32 us)
 	trace_now = usecs_to_jiffies(r->now_us & U32_MAX) +
 		    (r->now_us >> 32) * usecs_to_jiffies(U32_MAX);
 	if (r->h && r->now_us >= r->next_pass_us) {
-		spanheap_scavenge(r->h, msecs_to_jiffies(r->s->age_ms), U64_MAX);
+		spanheap_scavenge_age_ms = r->s->age_ms;
+		spanheap_tick(r->h);
 		r->next_pass_us = r->now_us + r->s->period_ms * 1000ULL;
 		account(r);
 	}

@@ -15,21 +15,6 @@
 #include "fake_arena.h"
 #include "nothing_arena.h"
 
-struct spanheap_steps spanheap_steps[NR_STEPS_OF];
-
-/* From here on steps are counted */
-static void watch(struct spanheap *h)
-{
-	u32 i;
-
-	for (i = 0; i < NR_STEPS_OF; i++)
-		spanheap_steps[i] = (struct spanheap_steps) { .watched = h };
-	spanheap_steps[STEPS_HOLD].watched = &h->lock;
-	spanheap_steps[STEPS_VISIT].watched = &h->caches;
-	spanheap_steps[STEPS_PAUSE].watched = &h->caches;
-	spanheap_steps[STEPS_SUM].watched = &h->caches;
-}
-
 static u32 times(enum spanheap_steps_of of)
 {
 	return spanheap_steps[of].times;
@@ -50,7 +35,7 @@ static void readers_take_no_lock(struct kunit *test)
 	void *p = alloc_as(h, c, 300, 0, 0, GFP_KERNEL);
 	struct spanheap_stats st;
 
-	watch(h);
+	steps_watch(h);
 	st = *stats(h);
 	KUNIT_EXPECT_EQ(test, st.inuse_bytes, 300 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, counts(c).pages, 300);
@@ -100,11 +85,11 @@ static void refusal_sums_only_for_a_message(struct kunit *test)
 	struct spanheap_client *c = new_client(h, "limited", 1);
 	u32 i;
 
-	watch(h);
+	steps_watch(h);
 	for (i = 0; i < 100; i++)	/* 10 in 5 s are logged */
 		KUNIT_EXPECT_NULL(test, spanheap_heap_alloc(h, c, 2, 0, 0, GFP_KERNEL, _RET_IP_));
 	KUNIT_EXPECT_LE(test, times(STEPS_SUM), 20u);
-	watch(h);
+	steps_watch(h);
 	for (i = 0; i < 100; i++)
 		KUNIT_EXPECT_NULL(test, alloc_as(h, c, 2, 0, 0, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 0u);
@@ -122,7 +107,7 @@ static void drain_visits_who_has_spans(struct kunit *test)
 	struct spanheap_client *c = new_client(h, "limited", 0);
 	void *p;
 
-	watch(h);
+	steps_watch(h);
 	spanheap_cache_drain(h);
 	spanheap_scavenge(h, 0, U64_MAX);
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
@@ -162,7 +147,7 @@ static void tidy_client_disturbs_nobody(struct kunit *test)
 	void *p[3];
 	u32 i, k;
 
-	watch(h);
+	steps_watch(h);
 	for (i = 0; i < 20; i++) {
 		c = new_client(h, "tidy", i % 2 ? 1000 : 0);
 		KUNIT_ASSERT_FALSE(test, IS_ERR(c));
@@ -195,7 +180,7 @@ static void shrinker_spares_the_caches(struct kunit *test)
 	alloc(h, 1);	/* what q had stays apart */
 	release(h, alloc(h, 3));
 	release(h, p);
-	watch(h);
+	steps_watch(h);
 	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 512);
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
 	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 700 - 512 + 3);
@@ -221,7 +206,7 @@ static void new_rate_visits_who_has_drawn(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 
-	watch(h);
+	steps_watch(h);
 	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
 	release(h, alloc(h, 3));	/* and yet the first one is sampled */
@@ -249,7 +234,7 @@ static void visit_moves_pointers_only(struct kunit *test)
 	}
 	cached = stats(h)->cached_bytes >> PAGE_SHIFT;
 	KUNIT_EXPECT_EQ(test, cached, 600 * (1 + 6 + 11 + 16));
-	watch(h);
+	steps_watch(h);
 	spanheap_cache_drain(h);
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
 	KUNIT_EXPECT_LE(test, most(STEPS_VISIT), 2 * CACHE_PAGES + CACHE_SLOTS);
@@ -289,13 +274,13 @@ static void hold_is_bounded_for_a_huge_span(struct kunit *test)
 	char why[128];
 	void *p, *q;
 
-	watch(h);
+	steps_watch(h);
 	p = alloc(h, half);
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 2 * HOLD_LEAVES);
 	KUNIT_EXPECT_GE(test, times(STEPS_HOLD), half / LEAF_PAGES / HOLD_LEAVES);
 	KUNIT_EXPECT_EQ(test, h->nr_map_leaves, half / LEAF_PAGES);
-	watch(h);
+	steps_watch(h);
 	KUNIT_EXPECT_TRUE(test, resize(h, p, half + 1));
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 8u);
 	KUNIT_EXPECT_TRUE(test, resize(h, p, LARGE - 1));
@@ -303,14 +288,14 @@ static void hold_is_bounded_for_a_huge_span(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, spanheap_heap_object(h, p + (LARGE - 2ul) * PAGE_SIZE), p);
 	KUNIT_EXPECT_PTR_EQ(test, spanheap_heap_object(h, p + ((ulong)half << PAGE_SHIFT)), p);
 
-	watch(h);
+	steps_watch(h);
 	KUNIT_EXPECT_EQ(test, spanheap_check(h, why, sizeof(why)), 0);
 	KUNIT_EXPECT_GE(test, most(STEPS_HOLD), 100u);
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 4 * HOLD_LEAVES);
 	release(h, p + ((ulong)half << PAGE_SHIFT));	/* a report of what is wrong */
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 4 * HOLD_LEAVES);
-	watch(h);
+	steps_watch(h);
 	q = alloc(h, 1);
 	release(h, p);
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 8u);
@@ -329,7 +314,7 @@ static void walk_goes_on_in_steps(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, alloc(h, LARGE - 1));
 	KUNIT_ASSERT_NOT_NULL(test, alloc(h, 1));
-	watch(h);
+	steps_watch(h);
 	do {
 		spin_lock_irq(&h->lock);
 		steps_begin(STEPS_HOLD, &h->lock);
@@ -359,7 +344,7 @@ static void records_are_trimmed_in_batches(struct kunit *test)
 		release(h, p[i]);
 	i = h->nr_spare;
 	KUNIT_ASSERT_GT(test, i, 900u);
-	watch(h);
+	steps_watch(h);
 	spanheap_trim_records(h);
 	KUNIT_EXPECT_LE(test, h->nr_spare, 64u);
 	KUNIT_EXPECT_EQ(test, most(STEPS_HOLD), HOLD_SPANS);
@@ -387,12 +372,12 @@ static void long_span_is_cleared_by_a_worker(struct kunit *test)
 	memset(p, 1, 1000 * PAGE_SIZE);
 	memset(r, 1, FREE_NOW_PAGES * PAGE_SIZE);
 	mutex_lock(&h->finish_lock);	/* nobody completes the free yet */
-	watch(h);
+	steps_watch(h);
 	release(h, r);
 	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), FREE_NOW_PAGES);
 	compat_kasan_use(r, FREE_NOW_PAGES, true);
 	KUNIT_EXPECT_NULL(test, memchr_inv(r, 0, FREE_NOW_PAGES * PAGE_SIZE));
-	watch(h);
+	steps_watch(h);
 	KUNIT_EXPECT_TRUE(test, spanheap_heap_resize(h, p, 600, GFP_ATOMIC, _RET_IP_));
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), 0u);

@@ -240,6 +240,12 @@ struct spanheap_client *new_client(struct spanheap *h, const char *name, u64 lim
 	return spanheap_heap_register(h, &attr);
 }
 
+u64 tick(struct spanheap *h)
+{
+	fake.now += ms_to_ticks(spanheap_scavenge_age_ms) / 2;
+	return spanheap_tick(h);
+}
+
 struct span peek(struct spanheap *h, u32 idx)
 {
 	struct span copy = {};
@@ -299,6 +305,21 @@ unsigned int unhook(void)
 	spanheap_hook = NULL;
 	hooked_point = HOOK_NONE;
 	return hook_calls;
+}
+
+struct spanheap_steps spanheap_steps[NR_STEPS_OF];
+
+/* From here on steps are counted */
+void steps_watch(struct spanheap *h)
+{
+	u32 i;
+
+	for (i = 0; i < NR_STEPS_OF; i++)
+		spanheap_steps[i] = (struct spanheap_steps) { .watched = h };
+	spanheap_steps[STEPS_HOLD].watched = &h->lock;
+	spanheap_steps[STEPS_VISIT].watched = &h->caches;
+	spanheap_steps[STEPS_PAUSE].watched = &h->caches;
+	spanheap_steps[STEPS_SUM].watched = &h->caches;
 }
 
 /* What the kernel logs, to be looked at by a case or by warnings_end() */

@@ -70,6 +70,9 @@ const struct spanheap_stats *stats(struct spanheap *h);
 struct client_counts counts(struct spanheap_client *c);
 struct spanheap_client *new_client(struct spanheap *h, const char *name, u64 limit_pages);
 
+/* Half the age later, a tick. Returns how many pages it released. */
+u64 tick(struct spanheap *h);
+
 /* A copy of the span that starts at page idx, whatever its state */
 struct span peek(struct spanheap *h, u32 idx);
 
@@ -87,6 +90,9 @@ static inline u32 page_of(struct spanheap *h, const void *addr)
 
 /* Every invariant, and the counters against each other and the arena's own */
 void check(struct kunit *test, struct spanheap *h);
+
+/* From here on the steps of this heap are counted, see spanheap_steps.h */
+void steps_watch(struct spanheap *h);
 
 /* What the kernel logs from log_start() to log_stop() */
 void log_start(void);

@@ -220,7 +220,11 @@ static void run_model(struct kunit *test, unsigned int cache_kb)
 		fake.now += rnd(m, 4);
 		s = &m->slot[rnd(m, SLOTS)];
 		if (rnd(m, 64) == 0)
-			spanheap_scavenge(m->h, rnd(m, 100), rnd(m, 200));
+			spanheap_scavenge(m->h, rnd(m, AGES), rnd(m, 200));
+		if (rnd(m, 64) == 0)
+			spanheap_tick(m->h);
+		if (rnd(m, 16) == 0)
+			spanheap_release_growth(m->h);
 		if (!s->nr)
 			do_alloc(m, s);
 		else if (rnd(m, 4) == 0)

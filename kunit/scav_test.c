@@ -2,6 +2,7 @@
 /*
  * The scavenger: what is released when, by whose clock, and what is said of it.
  */
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
@@ -9,6 +10,7 @@
 #include <trace/events/spanheap.h>
 
 #include "fake_arena.h"
+#include "nothing_arena.h"
 
 /* M17, M24: what has been idle for the age goes, oldest first, one flush a batch */
 static void idle_pages_go_by_age(struct kunit *test)
@@ -17,21 +19,22 @@ static void idle_pages_go_by_age(struct kunit *test)
 	void *a = alloc(h, 16), *wall = alloc(h, 1), *b = alloc(h, 16);
 
 	release(h, a);
-	fake.now += 100;
+	KUNIT_EXPECT_EQ(test, tick(h), 0);
 	release(h, b);
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 101, U64_MAX), 0);
+	KUNIT_EXPECT_EQ(test, tick(h), 0);
 	KUNIT_EXPECT_EQ(test, fake.flushes, 0);
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 16);
+	KUNIT_EXPECT_EQ(test, tick(h), 16);
 	KUNIT_EXPECT_EQ(test, fake.flushes, 1);
 	KUNIT_EXPECT_EQ(test, stats(h)->tlb_flushes, 1);
 	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, 0));
+	KUNIT_EXPECT_TRUE(test, fake_is_backed(h, 17));
 	check(test, h);
 	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, 5), 5);
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 11);
+	KUNIT_EXPECT_EQ(test, tick(h), 11);
 	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 0);
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, 32 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, stats(h)->scavenge_passes, 5);
+	KUNIT_EXPECT_EQ(test, stats(h)->scavenge_passes, 6);
 	KUNIT_EXPECT_EQ(test, fake.flushes, 3);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 16), a);
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 17 * PAGE_SIZE);
@@ -39,21 +42,244 @@ static void idle_pages_go_by_age(struct kunit *test)
 	check(test, h);
 }
 
+/* M24: nothing that was used within the age goes, all that was not goes within 1.5 ages */
+static void age_is_kept_to_half_an_age(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	unsigned long age = ms_to_ticks(spanheap_scavenge_age_ms), freed;
+	u32 off;
+	void *p;
+
+	for (off = 0; off < age / 2; off += age / 10) {
+		spanheap_tick(h);
+		p = alloc(h, 8);
+		fake.now += off;
+		release(h, p);
+		freed = fake.now;
+		fake.now += age / 2 - off;
+		while (!spanheap_tick(h) && fake.now - freed < 2 * age)
+			fake.now += age / 2;
+		KUNIT_EXPECT_GE(test, fake.now - freed, age);
+		KUNIT_EXPECT_LE(test, fake.now - freed, age + age / 2);
+		fake.now += age / 2;
+	}
+}
+
 /* M24: a clock that wraps is no excuse */
 static void ages_survive_a_wrap_of_the_clock(struct kunit *test)
+{
+	unsigned long half = ms_to_ticks(spanheap_scavenge_age_ms) / 2;
+	struct spanheap *h = test->priv;
+
+	fake.now = -half - half / 2;
+	spanheap_tick(h);
+	release(h, alloc(h, 8));
+	KUNIT_EXPECT_EQ(test, tick(h), 0);
+	fake.now += half - 1;	/* beyond the wrap */
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	fake.now++;
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	KUNIT_EXPECT_EQ(test, tick(h), 8);
+}
+
+/* A clock that jumps, ahead or back, makes nothing older than a tick does */
+static void jump_of_the_clock_is_one_epoch(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	static const long jump[] = { 1000000000, -1000000000, LONG_MAX };
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(jump); i++) {
+		tick(h);
+		release(h, alloc(h, 8));
+		fake.now += jump[i];
+		KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+		KUNIT_EXPECT_EQ(test, tick(h), 0);
+		KUNIT_EXPECT_EQ(test, tick(h), 8);
+	}
+}
+
+static unsigned int knob_was[2];
+
+/* Until knobs_back() */
+static void knobs(unsigned int age_ms, unsigned int period_ms)
+{
+	knob_was[0] = spanheap_scavenge_age_ms;
+	knob_was[1] = spanheap_scavenge_period_ms;
+	spanheap_scavenge_age_ms = age_ms;
+	spanheap_scavenge_period_ms = period_ms;
+}
+
+static void knobs_back(void)
+{
+	spanheap_scavenge_age_ms = knob_was[0];
+	spanheap_scavenge_period_ms = knob_was[1];
+}
+
+/* Age 0: at each tick all that is idle by then, cached or not */
+static void age_zero_releases_at_once(struct kunit *test)
+{
+	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
+
+	knobs(0, 0);
+	release(h, alloc(h, 700));
+	release(h, alloc(h, 3));
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 700);
+	release(h, alloc(h, 3));
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 3);	/* no time has gone by */
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 0);
+	knobs_back();
+	test_heap_end(h);
+}
+
+/* An age of 49 days, the longest there is */
+static void age_of_days_is_kept(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	unsigned long half;
+	u32 i;
+
+	knobs(U32_MAX, 0);
+	half = ms_to_ticks(U32_MAX / 2 + 1);
+	release(h, alloc(h, 8));
+	for (i = 0; i < 1000; i++) {	/* ticks that come too early, for a knob was written */
+		fake.now += half / 1000;
+		KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	}
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	fake.now += half;
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	fake.now += half;
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	fake.now += half;
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 8);
+	knobs_back();
+}
+
+/* Passes that are farther apart than the age: at the first one at which it is over */
+static void period_longer_than_age(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	unsigned long period = ms_to_ticks(60000);
+
+	knobs(1000, 60000);
+	release(h, alloc(h, 8));
+	fake.now += period;
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
+	fake.now += period;
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 8);
+	knobs_back();
+}
+
+/* ... and passes that are much closer release no earlier */
+static void period_shorter_than_half_the_age(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	unsigned long freed = fake.now;
+
+	knobs(1000, 10);
+	release(h, alloc(h, 8));
+	do {
+		fake.now += ms_to_ticks(10);
+	} while (!spanheap_tick(h) && fake.now - freed < 10 * HZ);
+	KUNIT_EXPECT_GE(test, fake.now - freed, HZ);
+	KUNIT_EXPECT_LE(test, fake.now - freed, HZ + HZ / 2);
+	knobs_back();
+}
+
+/* M18: no use makes pages beyond its own units of 64 KiB any younger */
+static void use_keeps_its_units_only(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u32 i;
+
+	release(h, alloc(h, 1024));
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, tick(h), 0);
+		release(h, alloc(h, 1));	/* the first page of it all */
+		KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+		check(test, h);
+	}
+	KUNIT_EXPECT_EQ(test, tick(h), 1024 - UNIT_PAGES);
+	KUNIT_EXPECT_EQ(test, spanheap_count_backed(h, 0, UNIT_PAGES), UNIT_PAGES);
+	check(test, h);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+	KUNIT_EXPECT_EQ(test, tick(h), 0);
+	KUNIT_EXPECT_EQ(test, tick(h), UNIT_PAGES);
+	check(test, h);
+}
+
+/* Every second page is in use, and one of the others again and again */
+static void sieve_gives_back_its_holes(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	static void *p[512];
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = alloc(h, 1);
+	for (i = 0; i < ARRAY_SIZE(p); i += 2)
+		release(h, p[i]);
+	KUNIT_EXPECT_EQ(test, h->nr_free, 256u);
+	for (i = 0; i < 3; i++) {
+		if (i == 2)
+			KUNIT_EXPECT_EQ(test, tick(h), 256 - UNIT_PAGES / 2);
+		else
+			KUNIT_EXPECT_EQ(test, tick(h), 0);
+		p[0] = alloc(h, 1);
+		release(h, p[0]);
+		check(test, h);
+	}
+	KUNIT_EXPECT_EQ(test, fake.nr_backed, 256 + UNIT_PAGES / 2);
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), UNIT_PAGES / 2);
+	check(test, h);
+}
+
+/* A pass needs no memory: without a record for a cut, it takes the whole span */
+static void pass_needs_no_records(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	LIST_HEAD(hidden);
+	u32 n;
+
+	release(h, alloc(h, 1024));
+	tick(h);
+	release(h, alloc(h, 100));	/* young, in front of what is old */
+	tick(h);
+	spin_lock_irq(&h->lock);
+	list_splice_init(&h->spare, &hidden);
+	n = h->nr_spare;
+	h->nr_spare = 0;
+	spin_unlock_irq(&h->lock);
+	KUNIT_EXPECT_EQ(test, tick(h), 1024 - round_up(100, UNIT_PAGES));
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, 10), 10);
+	spin_lock_irq(&h->lock);
+	list_splice_init(&hidden, &h->spare);
+	h->nr_spare += n;
+	spin_unlock_irq(&h->lock);
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), round_up(100, UNIT_PAGES) - 10);
+	check(test, h);
+}
+
+/* What is backed again within a minute after its release is counted */
+static void refaults_are_counted(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	void *p;
 
-	fake.now = -50ul;
-	p = alloc(h, 8);
+	p = alloc(h, 64);
+	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 0);
 	release(h, p);
-	fake.now += 40;		/* the end of the age is beyond the wrap, */
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 0);
-	fake.now += 59;		/* ... and so is now */
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 0);
-	fake.now++;
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 100, U64_MAX), 8);
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 64);
+	fake.now += 59 * HZ;
+	p = alloc(h, 32);
+	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 32 * PAGE_SIZE);
+	fake.now += 5 * HZ;
+	alloc(h, 32);			/* the other half, too late */
+	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 32 * PAGE_SIZE);
+	release(h, p);
+	p = alloc(h, 32);		/* had memory */
+	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 32 * PAGE_SIZE);
 }
 
 /* M24: many spans and many pages: at least 512 pages or 64 spans a flush */
@@ -76,79 +302,53 @@ static void one_flush_serves_a_batch(struct kunit *test)
 	check(test, h);
 }
 
-/* 40 spans of 16 pages, of which the first 2 * nr are free but for every other one */
-static void fragment(struct spanheap *h, u32 nr)
+/* A heap of that many pages that has no memory, with caches */
+static struct spanheap *big_heap(struct kunit *test, u32 pages)
 {
-	static void *p[40];
-	u32 i;
+	struct spanheap *h = test_heap_new(test, &nothing_ops, pages, 256);
 
-	for (i = 0; i < 40; i++)
-		p[i] = alloc(h, 16);
-	for (i = 0; i < 2 * nr; i += 2)
+	h->anon->flags = SPANHEAP_SKIP_INIT;
+	return h;
+}
+
+/* Beyond the most in use lately and some: what is idle, the oldest first */
+static void growth_is_paid_beside_the_task(struct kunit *test)
+{
+	struct spanheap *h = big_heap(test, 65536);
+	u32 slack = SZ_256K >> PAGE_SHIFT, i;
+	void *p[40], *old;
+	s64 resident;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = alloc(h, 300);
+	old = p[1];
+	release(h, old);
+	fake.now += ms_to_ticks(500);
+	spanheap_tick(h);
+	for (i = 3; i < 21; i += 2)
 		release(h, p[i]);
-}
-
-/*
- * M6, M24: what does not fit into idle pages gets new ones, and the system gets idle
- * ones for them, as soon as they are more than 1/7 of what is in use
- */
-static void growth_gives_back_what_is_idle(struct kunit *test)
-{
-	struct spanheap *h = test->priv;
-
-	fragment(h, 4);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
-	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 32) * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
-	check(test, h);
-	release(h, page_addr(h, 8 * 16));
-	release(h, page_addr(h, 10 * 16));	/* now 96 pages in 6 holes, 1/6 of the rest */
-	KUNIT_EXPECT_NOT_NULL(test, alloc_as(h, NULL, 32, 0, 0, GFP_NOWAIT));
-	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 64) * PAGE_SIZE);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 8));	/* fits: has memory */
-	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
-	release(h, page_addr(h, 12 * 16));
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
-	KUNIT_EXPECT_EQ(test, fake.flushes, 1u);
-	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes - stats(h)->inuse_bytes,
-			rounddown(stats(h)->inuse_bytes / 14, PAGE_SIZE));
-	check(test, h);
-
-	h->resident_peak = ARENA;	/* as much memory as it ever had: no matter */
-	release(h, page_addr(h, 14 * 16));
-	release(h, page_addr(h, 16 * 16));
-	release(h, page_addr(h, 18 * 16));
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
-	KUNIT_EXPECT_EQ(test, fake.flushes, 1u);
-	spanheap_scavenge(h, 1000, U64_MAX);	/* ... before the last pass */
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 32));
-	KUNIT_EXPECT_EQ(test, fake.flushes, 2u);
-	check(test, h);
-}
-
-/* ... and before that, what caches keep is put together: it may fit */
-static void growth_empties_the_caches(struct kunit *test)
-{
-	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
-	u32 i;
-
-	fake.now += HZ / 10;
-	fragment(h, 1);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 40));
-	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 16 * PAGE_SIZE);	/* not enough */
-	for (i = 9; i < 20; i++)
-		release(h, page_addr(h, i * 16));
-	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 12 * 16 * PAGE_SIZE);
-	KUNIT_EXPECT_PTR_EQ(test, alloc_as(h, NULL, 176, 0, 0, GFP_NOWAIT), page_addr(h, 680));
-	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 12 * 16 * PAGE_SIZE);
-	/* The last cycle of the clock in which it was looked at is over */
-	fake.now += HZ / 10;
-	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 176), page_addr(h, 9 * 16));
-	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
-	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, (640 + 40 + 176) * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, fake.flushes, 0u);
+	fake.now += ms_to_ticks(500);
+	spanheap_tick(h);
+	fake.now += ms_to_ticks(500);
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 300);
+	fake.now += ms_to_ticks(50);
+	KUNIT_EXPECT_EQ(test, h->peak, 30 * 300u);
+	KUNIT_EXPECT_EQ(test, spanheap_release_growth(h), 0);
+	release(h, p[2]);		/* the youngest */
+	alloc(h, 600);			/* where the oldest was: 300 more than fit */
+	resident = heap_resident(h);
+	KUNIT_EXPECT_GT(test, resident, (30 * 300 + 300) * 17 / 16 + slack);
+	KUNIT_EXPECT_TRUE(test, h->growing);
+	KUNIT_EXPECT_EQ(test, h->tlb_flushes, 1u);	/* not yet */
+	KUNIT_EXPECT_GE(test, spanheap_release_growth(h),
+			resident - (30 * 300 + 300) * 17 / 16 - slack);
+	KUNIT_EXPECT_EQ(test, spanheap_count_backed(h, page_of(h, p[2]), 300), 300u);
+	KUNIT_EXPECT_LE(test, heap_resident(h), (30 * 300 + 300) * 17 / 16 + slack);
+	KUNIT_EXPECT_FALSE(test, h->growing);
+	KUNIT_EXPECT_EQ(test, spanheap_release_growth(h), 0);
 	check(test, h);
 	test_heap_end(h);
+	nothing_done();
 }
 
 static void *meanwhile[3];
@@ -158,7 +358,7 @@ static void alloc_meanwhile(struct spanheap *h)
 	gfp_t gfp = GFP_NOWAIT | __GFP_NOWARN;
 
 	/* No waiting for the releaser, which is this task */
-	meanwhile[0] = alloc_as(h, NULL, 20, 0, 0, gfp);	/* all there is */
+	meanwhile[0] = alloc_as(h, NULL, 32, 0, 0, gfp);	/* all there is */
 	meanwhile[1] = alloc_as(h, NULL, 3, 0, 0, gfp);		/* idle, not being released */
 	release(h, page_addr(h, 0));				/* being released */
 	fake.faults += spanheap_check(h, NULL, 0) != 0;
@@ -173,20 +373,21 @@ static void span_being_released_is_not_handed_out(struct kunit *test)
 	struct spanheap *h = test->priv;
 	void *a, *wall, *b;
 
-	a = alloc(h, 20);
+	a = alloc(h, 32);
 	wall = alloc(h, 1);
-	b = alloc(h, ARENA - 21);
+	b = alloc(h, ARENA - 33);
 	release(h, a);
-	fake.now += 10;
+	tick(h);
+	tick(h);
 	release(h, b);
-	KUNIT_EXPECT_PTR_EQ(test, alloc(h, ARENA - 21 - 3), b);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, ARENA - 33 - 3), b);
 	fake.in_unback = alloc_meanwhile;
-	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 10, U64_MAX), 20);
+	KUNIT_EXPECT_EQ(test, tick(h), 32);
 	KUNIT_EXPECT_NULL(test, meanwhile[0]);
 	KUNIT_EXPECT_NOT_NULL(test, meanwhile[1]);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
 	check(test, h);
-	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 20), a);
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 32), a);
 	release(h, wall);
 	check(test, h);
 }
@@ -329,8 +530,8 @@ static void knobs_take_plain_numbers(struct kunit *test)
 		for (i = 0; i < ARRAY_SIZE(in); i++) {
 			*knob[k] = 77;
 			err = in[i].err;
-			if (!strcmp(in[i].text, "0") && !k)
-				err = 0;	/* an age of 0: release at once */
+			if (!strcmp(in[i].text, "0") && k < 2)
+				err = 0;	/* an age of 0: at once; a period of 0: half the age */
 			KUNIT_EXPECT_EQ_MSG(test, spanheap_ms_ops.set(in[i].text, &kp), (int)err,
 					    "knob %u, \"%s\"", k, in[i].text);
 			KUNIT_EXPECT_EQ_MSG(test, *knob[k], err ? 77 : in[i].ms,
@@ -379,6 +580,9 @@ static void thread_releases_by_its_knobs(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, spanheap_heap);
 	c = spanheap_client_register(&attr);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	spanheap_scavenge_age_ms = 300000;
+	spanheap_scavenge_period_ms = 60000;
+	spanheap_scav_kick();
 	spanheap_release_memory();
 	release(spanheap_heap, alloc(spanheap_heap, 100));
 	collected = 0;
@@ -403,6 +607,63 @@ static void thread_releases_by_its_knobs(struct kunit *test)
 	KUNIT_EXPECT_GE(test, log_count(", sys "), 1u);
 	KUNIT_EXPECT_GE(test, log_count(", resident 0 KiB"), 1u);
 	spanheap_client_unregister(c);
+}
+
+static struct completion entered, go_on;
+
+static void block(void *priv)
+{
+	complete(&entered);
+	wait_for_completion(&go_on);
+}
+
+static enum spanheap_verdict block_sweep(void *addr, size_t nr_pages, void *priv)
+{
+	block(priv);
+	return SPANHEAP_KEEP;
+}
+
+static bool live_heap_is_all_in_use(void)
+{
+	struct spanheap_stats st = *stats(spanheap_heap);
+
+	return st.resident_bytes == st.inuse_bytes;
+}
+
+/* M23: a callback that blocks, of whichever kind, keeps no memory from going back */
+static void blocking_callback_stops_nobody(struct kunit *test)
+{
+	const struct spanheap_client_ops ops[] = {
+		{ .collect = block }, { .sweep = block_sweep },
+	};
+	unsigned int cycle = spanheap_force_cycle_ms, i;
+	struct spanheap_client_attr attr = { .name = "kunit block" };
+	struct spanheap_client *c;
+	void *p;
+
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		init_completion(&entered);
+		init_completion(&go_on);
+		attr.ops = &ops[i];
+		c = spanheap_client_register(&attr);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+		p = spanheap_alloc(c, 3, GFP_KERNEL);
+		knobs(100, 0);
+		spanheap_force_cycle_ms = ops[i].collect ? 10 : cycle;
+		spanheap_scav_kick();
+		if (ops[i].sweep)
+			spanheap_cycle_begin(c);
+		KUNIT_EXPECT_NE(test, wait_for_completion_timeout(&entered, 10 * HZ), 0);
+		release(spanheap_heap, alloc(spanheap_heap, 700));
+		release(spanheap_heap, alloc(spanheap_heap, 7));
+		KUNIT_EXPECT_TRUE(test, wait_for(live_heap_is_all_in_use));
+		spanheap_force_cycle_ms = cycle;
+		knobs_back();
+		spanheap_scav_kick();
+		complete_all(&go_on);
+		spanheap_free(p);
+		spanheap_client_unregister(c);
+	}
 }
 
 static unsigned long seen_pages, seen_age, seen_spans, seen_grown;
@@ -449,8 +710,9 @@ static void passes_are_traced(struct kunit *test)
 	b = alloc(h, 7);
 	release(h, a);
 	release(h, b);
-	fake.now += 9;
-	spanheap_scavenge(h, 9, U64_MAX);
+	tick(h);
+	tick(h);
+	tick(h);
 	unregister_trace_spanheap_grow(see_grow, NULL);
 	unregister_trace_spanheap_release(see_release, NULL);
 	unregister_trace_spanheap_scavenge(see_scavenge, NULL);
@@ -458,7 +720,7 @@ static void passes_are_traced(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen_grown, CHUNK);
 	KUNIT_EXPECT_EQ(test, seen_spans, 2);
 	KUNIT_EXPECT_EQ(test, seen_pages, 14);
-	KUNIT_EXPECT_EQ(test, seen_age, 9);
+	KUNIT_EXPECT_EQ(test, seen_age, ms_to_ticks(spanheap_scavenge_age_ms));
 	KUNIT_EXPECT_EQ(test, seen_sums.inuse, stats(h)->inuse_bytes >> PAGE_SHIFT);
 	KUNIT_EXPECT_EQ(test, seen_sums.sys, stats(h)->sys_bytes >> PAGE_SHIFT);
 	KUNIT_EXPECT_EQ(test, seen_sums.released, stats(h)->released_bytes >> PAGE_SHIFT);
@@ -466,10 +728,19 @@ static void passes_are_traced(struct kunit *test)
 
 static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(idle_pages_go_by_age),
+	KUNIT_CASE(age_is_kept_to_half_an_age),
 	KUNIT_CASE(ages_survive_a_wrap_of_the_clock),
+	KUNIT_CASE(jump_of_the_clock_is_one_epoch),
+	KUNIT_CASE(age_zero_releases_at_once),
+	KUNIT_CASE(age_of_days_is_kept),
+	KUNIT_CASE(period_longer_than_age),
+	KUNIT_CASE(period_shorter_than_half_the_age),
+	KUNIT_CASE(use_keeps_its_units_only),
+	KUNIT_CASE(sieve_gives_back_its_holes),
+	KUNIT_CASE(pass_needs_no_records),
+	KUNIT_CASE(refaults_are_counted),
 	KUNIT_CASE(one_flush_serves_a_batch),
-	KUNIT_CASE(growth_gives_back_what_is_idle),
-	KUNIT_CASE(growth_empties_the_caches),
+	KUNIT_CASE(growth_is_paid_beside_the_task),
 	KUNIT_CASE(span_being_released_is_not_handed_out),
 	KUNIT_CASE(neighbour_freed_meanwhile_joins_later),
 	KUNIT_CASE(release_all_collects_first),
@@ -477,6 +748,7 @@ static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(collect_within_collect_is_refused),
 	KUNIT_CASE(knobs_take_plain_numbers),
 	KUNIT_CASE(thread_releases_by_its_knobs),
+	KUNIT_CASE(blocking_callback_stops_nobody),
 	KUNIT_CASE(passes_are_traced),
 	{}
 };

@@ -3,7 +3,7 @@
 # A CPU goes and comes back, with full caches and while the heap is busy.
 . /lib.sh
 CPU1=/sys/devices/system/cpu/cpu1/online
-ins arena_mb=64
+keeping arena_mb=64
 off() {
 	run fill || return 1
 	c=$(val cached_bytes)

@@ -3,7 +3,7 @@
 # A system that clears memory when it is freed.
 # vm: --mem 256 --append init_on_free=1 --append init_on_alloc=0
 . /lib.sh
-ins arena_mb=64
+keeping arena_mb=64
 name="what is freed is cleared, and not cleared again"
 if kasan; then skip "$name" "reads freed spans, which KASAN reports"; else t "$name" run initfree; fi
 t "zeros are zeros" run zero

@@ -46,7 +46,7 @@ t "nothing is left after unload" left
 for v in 0 -1 x 99999999999 18446744073709551616 ''; do
 	t "arena_mb=$v is refused" refused ins arena_mb=$v
 done
-for p in scavenge_age_ms=soon scavenge_age_ms=-1 scavenge_period_ms=0 force_cycle_ms=99999999999 trace=maybe; do
+for p in scavenge_age_ms=soon scavenge_age_ms=-1 scavenge_period_ms=1s force_cycle_ms=0 force_cycle_ms=99999999999 trace=maybe; do
 	t "$p is refused" refused ins $p
 done
 for v in -1 16385 4294967295 x; do

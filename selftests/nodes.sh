@@ -3,7 +3,7 @@
 # Two nodes of two CPUs each: what is freed on one is had on the other.
 # vm: --smp 4 --nodes 2
 . /lib.sh
-ins arena_mb=256
+keeping arena_mb=256
 two() { [ "$(ls -d /sys/devices/system/node/node[0-9]* | wc -l)" = 2 ]; }
 t "the machine has two nodes" two
 travel() {

@@ -3,7 +3,7 @@
 # A small guest whose memory another consumer takes while the heap idles.
 # vm: --mem 256
 . /lib.sh
-ins arena_mb=96 || exit 1
+keeping arena_mb=96 || exit 1
 pressure() {
 	run idle pages=20480 || return 1	# 80 MiB idle and backed
 	echo "idle $(val idle_bytes), released $(val released_bytes), free $(mem_free) kB"

@@ -14,11 +14,13 @@ few() {
 	echo "$n calls interrupted CPU 1"
 	[ $n -lt "$limit" ]
 }
-ins arena_mb=64
+keeping arena_mb=64
+run_there() { taskset 1 insmod /spanheap_test.ko run=idle && rmmod spanheap_test; }
+t "CPU 0 leaves something idle, which keeps the scavenger busy" run_there
 cat >/tmp/passes <<'EOF'
 . /lib.sh
 n=$(val scavenge_passes)
-echo 4 >$H/scavenge_period_ms; sleep 6; echo 60000 >$H/scavenge_period_ms
+echo 10 >$H/scavenge_period_ms; sleep 6; echo 0 >$H/scavenge_period_ms
 n=$(($(val scavenge_passes) - n))
 echo "$n passes"
 [ $n -ge 200 ]

@@ -10,7 +10,7 @@ insmod /spanheap_test.ko run=keep
 mode() { stat -c %a "$1"; }
 sysfs() {
 	{
-		for f in arena sys inuse idle released resident cached span_meta other_meta scavenged orphan; do
+		for f in arena sys inuse idle released resident cached span_meta other_meta scavenged orphan refaulted; do
 			echo "${f}_bytes 444"
 		done
 		for f in objects spans allocs frees failed_allocs invalid_frees grows scavenge_passes tlb_flushes largest_free_pages; do
@@ -64,7 +64,8 @@ for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do
 	t "$f takes a number, as a file and as a parameter" good
 	t "$f refuses negative, huge and non-numeric" bad
 done
-t "scavenge_period_ms refuses 0" refused sh -c "echo 0 >$H/scavenge_period_ms"
+t "force_cycle_ms refuses 0" refused sh -c "echo 0 >$H/force_cycle_ms"
+t "scavenge_period_ms of 0 is half the age" sh -c "echo 0 >$H/scavenge_period_ms"
 t "release refuses anything but 1" refused sh -c "echo 2 >$H/release"
 params() {
 	[ "$(cat $P/arena_mb)" = 64 ] && [ "$(mode $P/arena_mb)" = 444 ] && [ "$(mode $P/cache_kb)" = 444 ] || return 1
@@ -76,8 +77,8 @@ traced() { dmesg | grep -E 'spanheap: scavenged [0-9]+ KiB: in use [0-9]+, idle 
 trace() {
 	echo 100 >$H/scavenge_period_ms; echo 0 >$H/scavenge_age_ms; sleep 1
 	! dmesg | grep 'spanheap: scavenged' || return 1
-	echo 1 >$P/trace; within 10 traced; rc=$?
-	echo 0 >$P/trace; echo 60000 >$H/scavenge_period_ms
+	echo 1 >$P/trace; run idle; within 10 traced; rc=$?
+	echo 0 >$P/trace; echo 0 >$H/scavenge_period_ms; echo 300000 >$H/scavenge_age_ms
 	return $rc
 }
 t "the trace parameter logs a line per pass" trace

@@ -158,7 +158,7 @@ echo
 settle 3
 row start; free0=$free vmalloc0=$(vmalloc_bytes)
 step "load spanheap.ko, an arena of $ARENA_MB MiB"
-insmod /spanheap.ko arena_mb=$ARENA_MB || fail "insmod"
+insmod /spanheap.ko arena_mb=$ARENA_MB scavenge_age_ms=300000 || fail "insmod"
 [ $(($(vmalloc_bytes) - vmalloc0)) -ge $((ARENA_MB * MiB)) ] || fail "no arena in /proc/vmallocinfo"
 ok; row heap_loaded
 step "load spanheap_ramdisk.ko, $DISK_MB MiB"

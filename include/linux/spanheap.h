@@ -41,7 +41,8 @@ enum spanheap_verdict {
  * file systems (GFP_KERNEL), as a shrinker runs in anybody's page allocation: do
  * not allocate so while holding a lock that a sweep callback takes, use GFP_NOFS
  * or GFP_NOIO. Lockdep checks this with each allocation, swept or not, once a callback
- * has run: its reports name "spanheap_sweep_callback". It also runs in the scavenger's thread, in spanheap_cycle_begin(),
+ * has run: its reports name "spanheap_sweep_callback". It also runs in a worker of its
+ * own, which is frozen when the system sleeps, in spanheap_cycle_begin(),
  * spanheap_sweep_one() and spanheap_release_memory(). Callbacks of one client run on
  * several CPUs at once, for different spans. Within a sweep callback allocations
  * grow the heap instead of sweeping.
@@ -154,6 +155,7 @@ struct spanheap_client_attr {
  * @largest_free_pages: length of the longest free span, in pages
  * @orphan_bytes: in use by clients that have unregistered, or left by modules that
  *	allocated without a client and are gone
+ * @refaulted_bytes: backed within 60 s after their unit of 64 KiB had lost pages
  * @zeroed_bytes: cleared for __GFP_ZERO or init_on_alloc
  * @zero_skipped_bytes: not cleared, because known to be zero
  */
@@ -179,6 +181,7 @@ struct spanheap_stats {
 	u64 tlb_flushes;
 	u64 largest_free_pages;
 	u64 orphan_bytes;
+	u64 refaulted_bytes;
 	u64 zeroed_bytes;
 	u64 zero_skipped_bytes;
 };
