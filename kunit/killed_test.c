@@ -126,9 +126,10 @@ static void killed_task_gets_one_leaf(struct kunit *test)
 	test_heap_end(h);
 }
 
+/* A releaser in the middle of a batch, for two seconds unless it is told to end */
 static struct releaser {
 	struct completion holds, end;
-	struct mutex *lock;
+	struct mutex *lock;	/* the heap's release_lock */
 	bool let_go;
 } releaser;
 

@@ -517,7 +517,7 @@ static int test_badgfp(void)
 /* Under a lock, with a warm cache: DEBUG_ATOMIC_SLEEP tells all the same */
 static int test_atomicsleep(void)
 {
-	DEFINE_SPINLOCK(lock);
+	static DEFINE_SPINLOCK(lock);	/* lockdep knows a lock by its address */
 
 	spanheap_free(spanheap_alloc(client, 2, GFP_KERNEL));
 	spin_lock(&lock);
