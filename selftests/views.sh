@@ -116,6 +116,9 @@ open() {
 }
 t "no unloading while a debugfs file is open" open
 t "unload" rmmod spanheap
-gone() { ! ls -d $H $D $T/events/spanheap /sys/module/spanheap 2>/dev/null && ! grep spanheap /proc/slabinfo /sys/devices/system/cpu/hotplug/states; }
+gone() {
+	absent $H $D $T/events/spanheap /sys/module/spanheap && ! slabs | grep . &&
+		! cat /proc/slabinfo /sys/devices/system/cpu/hotplug/states | grep spanheap
+}
 t "files, events, slab and hotplug state are gone" gone
 done_testing
