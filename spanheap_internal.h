@@ -148,7 +148,7 @@ struct spanheap {
 	atomic_t *group_backed;		/* the same of LEAVES_PER_GROUP leaves */
 	unsigned long last_drain;	/* for growth; heap clock ticks, one releaser */
 	unsigned long last_shrink;	/* drain by the shrinker; heap clock ticks, no lock */
-	unsigned long cached_at;	/* when cached_guess was summed; heap clock ticks, no lock */
+	unsigned long cached_at;	/* of cached_guess; heap clock ticks, no lock */
 	s64 cached_guess;		/* pages in caches; no lock */
 	bool growing;			/* the scavenger is to release for growth; no lock */
 	struct spanheap_prof *prof;

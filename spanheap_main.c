@@ -169,7 +169,8 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
  * caches have a span. With a @gfp that may block it empties the caches of all CPUs if
  * the arena is full, and gives some idle pages back, with one flush of all TLBs, if the
- * heap has grown far beyond what is in use. With a @gfp as GFP_KERNEL, runs sweep callbacks of any client: see &struct
+ * heap has grown far beyond what is in use. With a @gfp as GFP_KERNEL, runs sweep
+ * callbacks of any client: see &struct
  * spanheap_client_ops.
  * Return: the page-aligned address, or NULL.
  */

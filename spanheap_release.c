@@ -162,7 +162,7 @@ static u32 next_run(struct spanheap *h, u32 *idx, u32 end, u32 age, u32 *oldest)
 	old = *oldest >= age;
 	for (i = round_up(i + 1, UNIT_PAGES); i < to; i += UNIT_PAGES) {
 		unit_age = spanheap_unit_age(h, i);
-		if ((unit_age >= age) != old)
+		if (old != (unit_age >= age))
 			return i;
 		*oldest = max(*oldest, unit_age);
 	}
@@ -220,7 +220,7 @@ static struct span *__cut_out(struct spanheap *h, struct release *r, struct span
  * Isolate up to want old pages of some spans of the list of that age. A span is on the
  * list of its oldest unit or, after a merge or an allocation of a part, of an older one:
  * what is found to have younger units only goes to its place. No more than BATCH_PAGES
- * pages of a span are looked at at once. *more: the list has more.
+ * pages of a span are looked at in one hold. *more: the list has more.
  *
  * The releaser goes on in a span where it left off, whatever was done to it meanwhile. So
  * old pages that a merge has brought in behind it may wait for another AGES epochs.

@@ -77,7 +77,8 @@ static void anonymous_spans_of_a_module_that_goes_are_orphans(struct kunit *test
 	log_start();
 	ends(h, &first, true);
 	log_stop();
-	KUNIT_EXPECT_EQ(test, log_count("fake is gone and leaves 200 spans without a client, 600 pages"),
+	KUNIT_EXPECT_EQ(test,
+			log_count("fake is gone and leaves 200 spans without a client, 600 pages"),
 			1u);
 	KUNIT_EXPECT_EQ(test, log_count(" pages, allocated by 0x70000000"), 10u);
 	KUNIT_EXPECT_TRUE(test, h->pinned);

@@ -531,7 +531,7 @@ static void knobs_take_plain_numbers(struct kunit *test)
 			*knob[k] = 77;
 			err = in[i].err;
 			if (!strcmp(in[i].text, "0") && k < 2)
-				err = 0;	/* an age of 0: at once; a period of 0: half the age */
+				err = 0;	/* age 0: at once; period 0: half the age */
 			KUNIT_EXPECT_EQ_MSG(test, spanheap_ms_ops.set(in[i].text, &kp), (int)err,
 					    "knob %u, \"%s\"", k, in[i].text);
 			KUNIT_EXPECT_EQ_MSG(test, *knob[k], err ? 77 : in[i].ms,

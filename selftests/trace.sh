@@ -34,6 +34,7 @@ load() {
 	run orphan && quiet || return 1
 	run process; quiet
 	echo 0 >$T/tracing_on; cat $T/trace >/tmp/trace
+	# shellcheck disable=SC2046
 	set -- $(sed -n 's,^# entries-in-buffer/entries-written: \([0-9]*\)/\([0-9]*\).*,\1 \2,p' /tmp/trace)
 	echo "$1 of $2 events"
 	[ "$1" = "$2" ] && [ "$1" -gt 10000 ]
