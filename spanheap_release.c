@@ -162,7 +162,7 @@ static u32 next_run(struct spanheap *h, u32 *idx, u32 end, u32 age, u32 *oldest)
 	old = *oldest >= age;
 	for (i = round_up(i + 1, UNIT_PAGES); i < to; i += UNIT_PAGES) {
 		unit_age = spanheap_unit_age(h, i);
-		if (old != (unit_age >= age))
+		if (unit_age < age ? old : !old)
 			return i;
 		*oldest = max(*oldest, unit_age);
 	}
