@@ -148,6 +148,9 @@ static void __evict_broken(struct spanheap *h, struct span *s, u32 list)
 	}
 	list_del_init(&s->lru);
 	h->nr_free--;
+	WRITE_ONCE(h->largest_free, __longest(h));
+	/* A neighbour that becomes free must not coalesce with it, whatever is wrong with s */
+	WRITE_ONCE(s->word, (READ_ONCE(s->word) & SPAN_USES) | SPAN_OWNED);
 }
 
 /* Best fit: the smallest that fits; of the large, the lowest address */
