@@ -65,7 +65,7 @@ static const char *__check_busy(struct spanheap *h, struct span *s)
 /* What is wrong with the place of span s, which should start at idx; NULL: nothing */
 static const char *__check_place(struct spanheap *h, struct span *s, u32 idx)
 {
-	if (!s || s->start != idx || !s->nr_pages || span_end(s) > h->used)
+	if (s->start != idx || !s->nr_pages || span_end(s) > h->used)
 		return "spans do not tile the map";
 	if (*map_slot(h, idx) != s || *map_slot(h, span_end(s) - 1) != s)
 		return "map entries do not name the span";
@@ -117,7 +117,10 @@ static bool __old_enough(struct spanheap *h, const struct span *s)
 	return true;
 }
 
-/* What is wrong with span s behind prev, which was in that state; NULL: nothing */
+/*
+ * What is wrong with span s, in that state, behind prev, which is NULL where the walk
+ * began or has just gone on; NULL: nothing
+ */
 static const char *__check_span(struct spanheap *h, struct span *s, struct span *prev,
 				enum span_state state, u32 backed)
 {
@@ -133,7 +136,8 @@ static const char *__check_span(struct spanheap *h, struct span *s, struct span 
 	case SPAN_GUARD:
 		if (s->nr_pages != 1 || backed)
 			return "guard with memory";
-		return prev && prev->guarded ? NULL : "guard without a span";
+		/* Without prev, what is before is not known, but for page 0 */
+		return (prev ? prev->guarded : s->start) ? NULL : "guard without a span";
 	case SPAN_FREE:
 		break;
 	default:
@@ -259,10 +263,10 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 	for (try = 0; try < 4 && !bad; try++) {
 		struct heap_counts sum = cache_sum(&h->caches);
 		struct check_sums sums = { .ops = sum.allocs + sum.frees };
-		u32 idx = 0, work = 0, bits, counted;
+		u32 idx = 0, work = 0, at, bits, counted;
 		struct span *s, *prev = NULL;
 		enum span_state state;
-		bool still = false;
+		bool still = false, resume = false;
 		u64 seq, last;
 
 		spin_lock_irqsave(&h->lock, flags);
@@ -277,15 +281,20 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 				cond_resched();
 				spin_lock_irqsave(&h->lock, flags);
 			}
-			s = __spanheap_walk(h, &idx);
+			at = idx;
+			s = __spanheap_walk(h, &at);
 			if (h->seq != last) {
-				/* changed while unlocked: go on from here */
 				last = h->seq;
 				prev = NULL;
+				resume = true;
+			}
+			if (resume) {
+				/* Changed while unlocked: go on from the next span, however far */
 				work = HOLD_LEAVES;
-				idx = s ? s->start : idx;
+				idx = s ? s->start : at;
 				if (!s)
 					continue;
+				resume = false;
 			}
 			if (!s) {
 				bad = "no span where one should start";
