@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # Thin: each target is a script in tools/ that installs or fetches what it lacks.
 KVER ?= 6.1
+T ?= 60
 KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/build/Makefile))) $(KVER))
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug dkms-test profile-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest matrix debug fuzz dkms-test profile-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/make $(KDIR)
-check:	## every test: kunit, selftest, profile-test and dkms-test
+check:	## every test: kunit, fuzz, selftest, profile-test and dkms-test
 	tools/check
 kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
@@ -19,6 +20,8 @@ matrix:	## selftest with the per-CPU caches off, smallest, default and largest
 	tools/selftest --matrix $(KVER)
 debug:	## selftest in a 7.3 built with KASAN, lockdep, kmemleak and more
 	tools/selftest debug
+fuzz:	## the page heap in user space for T seconds, with sanitizers, under libFuzzer
+	tools/fuzz $(T)
 profile-test:	## a heap profile of the RAM disk, as pprof and tools/profile read it
 	tools/profile-test $(KVER)
 dkms-test:	## build, install and remove through DKMS, in a clean folder
