@@ -115,7 +115,7 @@ static void replay_begin(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, register_trace_spanheap_alloc_failed(on_failed, NULL), 0);
 }
 
-static void replay_end(struct kunit *test)
+static void replay_stop(void)
 {
 	unregister_trace_spanheap_alloc_failed(on_failed, NULL);
 	unregister_trace_spanheap_orphan(on_orphan, NULL);
@@ -123,8 +123,23 @@ static void replay_end(struct kunit *test)
 	unregister_trace_spanheap_free(on_free, NULL);
 	unregister_trace_spanheap_alloc(on_alloc, NULL);
 	tracepoint_synchronize_unregister();
+}
+
+static void replay_end(struct kunit *test)
+{
+	replay_stop();
 	KUNIT_EXPECT_EQ(test, replay->errors, 0);
 	KUNIT_EXPECT_EQ(test, replay->early_or_late, 0);
+	replay = NULL;
+}
+
+/* A case that was left in the middle has its events still seen */
+static void trace_exit(struct kunit *test)
+{
+	if (replay)
+		replay_stop();
+	replay = NULL;
+	test_heap_exit(test);
 }
 
 static u64 replayed_pages(const char *client)
@@ -214,8 +229,8 @@ static void replay_is_what_is_in_use(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, replay->pages << PAGE_SHIFT, stats(h)->inuse_bytes);
 	for (i = 0; i < SPANS; i++)
 		release(h, span[i]);
-	replay_end(test);
 	KUNIT_EXPECT_EQ(test, replay->pages, 0);
+	replay_end(test);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 	check(test, h);
 }
@@ -250,14 +265,14 @@ static struct kunit_case trace_cases[] = {
 static struct kunit_suite trace_suite = {
 	.name = "spanheap_trace",
 	.init = test_heap_init,
-	.exit = test_heap_exit,
+	.exit = trace_exit,
 	.test_cases = trace_cases,
 };
 
 static struct kunit_suite trace_cached_suite = {
 	.name = "spanheap_trace_cached",
 	.init = test_tuned_heap_init,
-	.exit = test_heap_exit,
+	.exit = trace_exit,
 	.test_cases = trace_cases,
 };
 
