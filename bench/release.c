@@ -17,17 +17,22 @@
 #define TOTAL_PAGES	(SZ_128M >> PAGE_SHIFT)
 #define BESIDE_OPS	20000u
 
+static bool any_page(struct page *page, const void *addr, const void *arg)
+{
+	return true;
+}
+
 /* Clears the entries, flushes once, frees the pages: no heap, no bounds */
 static int bare_run(u32 rep)
 {
 	struct page **pages = kvcalloc(TOTAL_PAGES, sizeof(*pages), GFP_KERNEL);
-	void *backend = NULL, *base;
+	struct page *sentinel = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	void *backend = NULL, *base = NULL;
 	u32 i, n;
 	u64 t;
 
-	if (!pages)
-		return -ENOMEM;
-	base = compat_reserve(TOTAL_PAGES, &backend);
+	if (pages && sentinel)
+		base = compat_reserve(TOTAL_PAGES, sentinel, &backend);
 	for (n = 0; base && n < TOTAL_PAGES; n++) {
 		pages[n] = alloc_page(GFP_KERNEL);
 		if (!pages[n])
@@ -36,7 +41,7 @@ static int bare_run(u32 rep)
 	if (n) {
 		compat_set_ptes(base, pages, n);
 		t = ktime_get_ns();
-		compat_clear_ptes(base, pages, n);
+		compat_clear_ptes(base, pages, n, any_page, NULL);
 		compat_flush_tlb_range(base, base + n * PAGE_SIZE);
 		for (i = 0; i < n; i++)
 			__free_page(pages[i]);
@@ -47,6 +52,8 @@ static int bare_run(u32 rep)
 	}
 	if (base)
 		compat_unreserve(base, backend);
+	if (sentinel)
+		__free_page(sentinel);
 	kvfree(pages);
 	return n == TOTAL_PAGES ? 0 : -ENOMEM;
 }
