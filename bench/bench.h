@@ -83,6 +83,8 @@ extern struct bench_hist spanheap_hold_hist;
 extern u64 spanheap_hold_max;	/* cycles, since someone set it to 0 */
 void spanheap_hold_watch(spinlock_t *lock);
 
+u64 spanheap_bench_tick(struct spanheap *h, unsigned int age_ms);
+
 /* The clock of heaps that the benchmark makes */
 static inline unsigned long bench_clock(void)
 {
@@ -102,6 +104,25 @@ struct bench_heap_ops {
 extern const struct bench_heap_ops bench_ancestor, bench_fake_spanheap;
 extern const struct bench_heap_ops bench_first_fit, bench_best_fit;
 
+/* ---- what trace.c replays: what was recorded, and what loads.c makes ---- */
+
+struct bench_event {
+	u64 ns;		/* since the begin */
+	u32 id;		/* of the allocation */
+	u32 nr;		/* pages */
+	char op;	/* a: allocate, f: free, m: mark, e: end */
+};
+
+struct bench_load {
+	const char *name;
+	struct bench_event *event;	/* by time; the last one is the end */
+	u32 nr_events;
+	u32 nr_allocs;			/* ids are below that */
+	u32 arena_pages;		/* what a subject may manage */
+};
+
+int bench_load_make(struct bench_load *l, u32 i);
+
 int bench_pair(void);
 int bench_profile(void);
 int bench_zero(void);
@@ -114,5 +135,6 @@ int bench_release(void);
 int bench_hold(void);
 int bench_meta(void);
 int bench_trace(void);
+int bench_loads(void);
 
 #endif

@@ -48,6 +48,14 @@ void spanheap_hold_watch(spinlock_t *lock)
 }
 EXPORT_SYMBOL_GPL(spanheap_hold_watch);
 
+/* What the scavenger does for h when its time has come. Returns how many pages went back. */
+u64 spanheap_bench_tick(struct spanheap *h, unsigned int age_ms)
+{
+	spanheap_scavenge_age_ms = age_ms;
+	return spanheap_tick(h);
+}
+EXPORT_SYMBOL_GPL(spanheap_bench_tick);
+
 EXPORT_SYMBOL_GPL(spanheap_heap);
 EXPORT_SYMBOL_GPL(spanheap_arena_ops);
 EXPORT_SYMBOL_GPL(spanheap_heap_create);
@@ -57,8 +65,6 @@ EXPORT_SYMBOL_GPL(spanheap_heap_alloc);
 EXPORT_SYMBOL_GPL(spanheap_heap_free);
 EXPORT_SYMBOL_GPL(spanheap_heap_stats);
 EXPORT_SYMBOL_GPL(spanheap_scavenge);
-EXPORT_SYMBOL_GPL(spanheap_scavenge_age_ms);
-EXPORT_SYMBOL_GPL(spanheap_tick);
 EXPORT_SYMBOL_GPL(spanheap_release_growth);
 EXPORT_SYMBOL_GPL(spanheap_cache_drain);
 EXPORT_SYMBOL_GPL(spanheap_prof_set_rate);

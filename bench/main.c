@@ -38,6 +38,7 @@ static const struct {
 	{ "release", bench_release },
 	{ "meta", bench_meta },
 	{ "trace", bench_trace },
+	{ "loads", bench_loads },
 };
 
 u64 bench_ps_per_kcycle;
