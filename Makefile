@@ -28,8 +28,8 @@ dkms-test:	## build, install and remove through DKMS, in a clean folder
 	tools/dkms test
 demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
 	tools/demo $(KVER)
-bench:	## measure beside the other allocators, into Documentation/performance
-	tools/bench
+bench:	## measure beside the other allocators; PART=traces: memory held only, minutes
+	tools/bench $(PART)
 lint:	## checkpatch, kernel-doc, shellcheck, layers, sparse, coccicheck
 	tools/lint
 docs:	## the documentation as text and HTML, below the cache (fetches kernel source)

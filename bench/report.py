@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Medians, ratios, tables and plots of what the benchmark printed.
 
-report.py OUTDIR NAME=FILE...   one file of BENCH lines for each machine NAME
+report.py OUTDIR NAME=FILE...   one file of BENCH lines for each machine NAME; of
+"NAME traces", a report of their own: traces.md
 
 A line is "BENCH what subject param metric repetition value"; times are in
 picoseconds. Ratios are taken within a repetition, where both sides ran one after
@@ -28,6 +29,8 @@ def quantile(values, q):
     at = q * (len(v) - 1)
     lo = int(at)
     hi = min(lo + 1, len(v) - 1)
+    if v[lo] == v[hi]:  # both may be infinite
+        return v[lo]
     return v[lo] + (v[hi] - v[lo]) * (at - lo)
 
 
@@ -36,7 +39,7 @@ def spread(values):
 
 
 def is_time(metric):
-    return not any(w in metric for w in ("/", "bytes", "holds", "pages", "permille"))
+    return not any(w in metric for w in ("/", "bytes", "holds", "pages", "permille", "ppm", "flushes"))
 
 
 def number(x, metric):
@@ -130,19 +133,6 @@ def goals(data):
         for n in (16, 64, 256):
             v = data.get(k(m, "meta", "spanheap", n, "bytes/MiB"), {})
             yield 8, f"metadata, spans of {n} pages, % of the memory", m, [x / 2**20 * 100 for x in v.values()], "<=", 0.5
-    for m in STOCK:
-        names = sorted({key[1] for key in data if key[0] == m and key[1].startswith("trace ")})
-        for t in names:
-            for metric, bound in (("resident/live peak permille", 1.15),):
-                v = data.get(k(m, t, "spanheap", 0, metric), {})
-                yield 9, f"{t}: peak resident / peak live", m, [x / 1000 for x in v.values()], "<=", bound
-            mine = data.get(k(m, t, "spanheap", 0, "resident/live mean permille"), {})
-            if not mine:
-                continue
-            peers = {key[2]: list(v.values())[0] for key, v in data.items()
-                     if key[0] == m and key[1] == t and not key[2].startswith("spanheap") and key[4] == "resident/live mean permille"}
-            yield 9, f"{t}: mean resident / live, to that of vmalloc, which keeps nothing", m, [x / peers["vmalloc"] for x in mine.values()], "<=", 1
-            yield 9, f"{t}: mean resident / live, to the best of those that keep pages", m, [x / min(v for p, v in peers.items() if p != "vmalloc") for x in mine.values()], "<=", 1
     for m in NATIVE:
         for used in ("untouched", "a line of each page written", "all written"):
             for n in (1, 16):
@@ -154,6 +144,18 @@ def goals(data):
 HOLDS = {"<=": lambda x, b: x <= b, ">=": lambda x, b: x >= b, ">": lambda x, b: x > b}
 
 
+def table_of_goals(found, o):
+    """Rows of goals() or held_goals()"""
+    print("| point | ratio or value | machine | measured | quartiles | wanted | reached |", file=o)
+    print("|---|---|---|---|---|---|---|", file=o)
+    for point, what, m, v, sign, bound in found:
+        if not v:
+            continue
+        mid, lo, hi = spread(v)
+        ok = "yes" if HOLDS[sign](mid, bound) else "**no**"
+        print(f"| {point} | {what} | {m} | {mid:.4g} | {lo:.4g} - {hi:.4g} | {sign} {bound:.4g} | {ok} |", file=o)
+
+
 def markdown(data, info, path):
     with open(path, "w") as o:
         print("# Measurements\n", file=o)
@@ -162,23 +164,16 @@ def markdown(data, info, path):
         for line in info:
             print(f"* {line}", file=o)
         print("\n## What was to be reached\n", file=o)
-        print("| point | ratio or value | machine | measured | quartiles | wanted | reached |", file=o)
-        print("|---|---|---|---|---|---|---|", file=o)
-        for point, what, m, v, sign, bound in goals(data):
-            if not v:
-                continue
-            mid, lo, hi = spread(v)
-            ok = "yes" if HOLDS[sign](mid, bound) else "**no**"
-            print(f"| {point} | {what} | {m} | {mid:.3g} | {lo:.3g} - {hi:.3g} | {sign} {bound} | {ok} |", file=o)
+        table_of_goals(goals(data), o)
         for m in dict.fromkeys(key[0] for key in data):
             for what in dict.fromkeys(key[1] for key in data if key[0] == m):
                 keys = [key for key in data if key[:2] == (m, what)]
                 metrics = list(dict.fromkeys(key[4] for key in keys))
                 print(f"\n## {m}: {what}\n", file=o)
-                print("| subject | " + ("" if what.startswith("trace") else "pages or spans | ") + " | ".join(metrics) + " |", file=o)
-                print("|" + "---|" * (len(metrics) + 1 + (not what.startswith("trace"))), file=o)
+                print("| subject | pages or spans | " + " | ".join(metrics) + " |", file=o)
+                print("|" + "---|" * (len(metrics) + 2), file=o)
                 for who, param in dict.fromkeys((key[2], key[3]) for key in keys):
-                    row = [who] if what.startswith("trace") else [who, f"{param:,}"]
+                    row = [who, f"{param:,}"]
                     for metric in metrics:
                         v = data.get((m, what, who, param, metric))
                         if not v:
@@ -201,15 +196,122 @@ def tsv(data, path):
             print(*key, len(v), f"{mid:.0f}", f"{lo:.0f}", f"{hi:.0f}", unit, sep="\t", file=o)
 
 
+# ---- memory held, and its price: traces and loads ----
+
+MIB = 256	# pages
+CPUS = 2	# of the VM
+SHIPPED = "spanheap"	# as it is by default
+MEAN = {"build": 1.60, "filesystems": 1.20, "modules": 1.12, "network": 1.08}
+BACK = ("light", "light300", "idle")	# 95 % given back within 2 s
+LIGHT = ("light", "light300", "light100", "idle", "waves-hour")	# no flush in an operation
+
+
+def held_goals(data):
+    """As goals(), of the traces and loads"""
+    for m, what in dict.fromkeys(key[:2] for key in data):
+        kind, name = what.split(" ", 1)
+
+        def v(metric, per=1, who=SHIPPED):
+            return [x / per for x in data.get((m, what, who, 0, metric), {}).values()]
+
+        def to_vmalloc(metric):
+            return ratios(data, (m, what, SHIPPED, 0, metric), (m, what, "vmalloc", 0, metric))
+        if kind == "trace":
+            others = {key[2] for key in data if key[:2] == (m, what) and not key[2].startswith("spanheap")} - {"vmalloc"}
+            best = min([x for who in others for x in v("resident/live mean permille", 1000, who)], default=None)
+            yield "mean", f"{what}: mean resident / live", m, v("resident/live mean permille", 1000), "<=", MEAN.get(name, 1.2)
+            if best:
+                yield "mean", f"{what}: the same, to the best of those that give nothing back", m, v("resident/live mean permille", 1000 * best), "<=", 1
+            yield "peak", f"{what}: peak resident / peak live", m, v("resident/live peak permille", 1000), "<=", 1.10
+            yield "time", f"{what}: time of an operation / vmalloc's", m, to_vmalloc("time of an operation"), "<=", 0.75
+            yield "time", f"{what}: its p99 / vmalloc's", m, to_vmalloc("time of an operation p99"), "<=", 1
+        if kind == "trace" or name in LIGHT:
+            yield "in the way", f"{what}: flushes in operations", m, v("flushes in operations"), "<=", 0
+        if name in BACK:
+            # 0: it never was
+            back = [x or math.inf for x in v("95 % back after", 1e12)]
+            yield "back", f"{what}: 95 % given back after, s", m, back, "<=", 2
+            yield "CPU", f"{what}: CPU of the background, %", m, v("background CPU ppm", 1e4), "<=", 0.2
+        else:
+            yield "CPU", f"{what}: CPU of the background, %", m, v("background CPU ppm", 1e4), "<=", 2
+        yield "flushes", f"{what}: flushes of ticks a second", m, v("flushes of ticks/s permille", 1000), "<=", 2
+        if name == "lengths":
+            live = v("peak live pages")
+            if live:
+                yield "peak", f"{what}: peak resident, MiB", m, v("peak resident pages", MIB), "<=", live[0] / MIB * 17 / 16 + CPUS / 8 + 16
+        if name == "half-hot":
+            yield "hot half", f"{what}: pages backed again within 60 s", m, v("pages backed again within 60 s"), "<=", 0
+
+
+def held_table(data, o):
+    head = ("load", "subject", "time of an operation", "/ vmalloc's", "p99", "/ vmalloc's", "resident/live mean",
+            "peak", "idle held, MiB", "flushes/s", "in operations", "released, MiB", "backed again, MiB",
+            "background CPU", "95 % back")
+    for m in dict.fromkeys(key[0] for key in data):
+        print(f"\n## {m}\n", file=o)
+        print("| " + " | ".join(head) + " |", file=o)
+        print("|" + "---|" * len(head), file=o)
+        for what, who in dict.fromkeys((key[1], key[2]) for key in data if key[0] == m):
+            def mid(metric):
+                v = data.get((m, what, who, 0, metric))
+                return spread(v.values())[0] if v else None
+
+            def show(metric, form):
+                x = mid(metric)
+                return "" if x is None else form(x)
+
+            def to_vmalloc(metric):
+                v = ratios(data, (m, what, who, 0, metric), (m, what, "vmalloc", 0, metric))
+                return f"{spread(v)[0]:.2f}" if v else ""
+
+            def mib(x):
+                return f"{x / MIB:,.2f}"
+            t = "time of an operation"
+            row = [what, who, show(t, lambda x: number(x, t)), to_vmalloc(t),
+                   show(t + " p99", lambda x: number(x, t)), to_vmalloc(t + " p99"),
+                   show("resident/live mean permille", lambda x: f"{x / 1000:.2f}"),
+                   show("resident/live peak permille", lambda x: f"{x / 1000:.2f}"),
+                   show("idle resident pages, mean", mib),
+                   show("flushes/s permille", lambda x: f"{x / 1000:.2f}"),
+                   show("flushes in operations", lambda x: f"{x:.0f}"),
+                   show("pages released", mib), show("pages backed again within 60 s", mib),
+                   show("background CPU ppm", lambda x: f"{x / 1e4:.2f} %"),
+                   show("95 % back after", lambda x: number(x, t) if x else "never")]
+            print("| " + " | ".join(row) + " |", file=o)
+
+
+def held_markdown(data, info, path):
+    with open(path, "w") as o:
+        print("# Memory held, and its price\n", file=o)
+        print("Made by `make bench PART=traces`; what traces and loads are is in ../performance.rst. Medians of the", file=o)
+        print("repetitions; every value with its quartiles is in traces.tsv. Of vmalloc, resident is what is live.\n", file=o)
+        for line in info:
+            print(f"* {line}", file=o)
+        print("\n## What was to be reached\n", file=o)
+        table_of_goals(held_goals(data), o)
+        held_table(data, o)
+
+
+def read_peers():
+    """{load: {policy: (MiB held beyond live, time / vmalloc's)}}, in an emulated VM"""
+    peers = {}
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers.tsv")) as lines:
+        for f in (line.split("\t") for line in lines if not line.startswith("#")):
+            if f[0] == "emulated":
+                peers.setdefault(f[1], {})[f[2]] = (float(f[3]), float(f[6]))
+    return peers
+
+
 # ---- plots ----
 
 COLOURS = ("#c0392b", "#2c6fbb", "#27875a", "#8e44ad", "#b9770e", "#566573", "#d35d90", "#16a3a3")
 
 
 class Svg:
-    W, H, LEFT, RIGHT, TOP, BOTTOM = 760, 440, 70, 190, 40, 50
+    LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 50
 
-    def __init__(self, title):
+    def __init__(self, title, width=760, height=440):
+        self.W, self.H = width, height
         self.out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.W} {self.H}" '
                     'font-family="sans-serif" font-size="12">',
                     f'<rect width="{self.W}" height="{self.H}" fill="white"/>']
@@ -315,20 +417,82 @@ def plot_bars(groups, title, metric, path, linear=False):
     svg.save(path)
 
 
+class Panel:
+    """One of many small plots: time across, memory upwards, both logarithmic."""
+    W, H = 230, 200
+    LEFT, RIGHT, TOP, BOTTOM = 38, 10, 24, 34
+
+    def __init__(self, svg, x, y, title, points):
+        self.svg, self.x0, self.y0 = svg, x, y
+        times = [t for t, _ in points]
+        held = [h for _, h in points if h > 0.01]
+        self.xr = (math.floor(math.log10(min(times + [0.1]))), max(math.log10(max(times)), 0) + 0.15)
+        lo = math.floor(math.log10(min(held, default=0.1)))
+        self.yr = (lo, max(math.ceil(math.log10(max(held, default=1))), lo + 1))
+        svg.text(x + self.LEFT, y + 14, title, size=12)
+        for e in range(self.xr[0], math.floor(self.xr[1]) + 1):
+            svg.line(self.px(10**e), y + self.TOP, self.px(10**e), y + self.H - self.BOTTOM)
+            svg.text(self.px(10**e), y + self.H - self.BOTTOM + 14, f"{10.0**e:g}", "middle", 10)
+        for e in range(self.yr[0], self.yr[1] + 1):
+            svg.line(x + self.LEFT, self.py(10**e), x + self.W - self.RIGHT, self.py(10**e))
+            svg.text(x + self.LEFT - 4, self.py(10**e) + 4, f"{10.0**e:g}", "end", 10)
+
+    def px(self, t):
+        at = (math.log10(t) - self.xr[0]) / (self.xr[1] - self.xr[0])
+        return self.x0 + self.LEFT + at * (self.W - self.LEFT - self.RIGHT)
+
+    def py(self, h):
+        """What holds (nearly) nothing is at the bottom."""
+        at = max((math.log10(h) - self.yr[0]) / (self.yr[1] - self.yr[0]), 0) if h > 0 else 0
+        return self.y0 + self.H - self.BOTTOM - at * (self.H - self.TOP - self.BOTTOM)
+
+
+def frontier_mark(svg, x, y, measured, colour):
+    if measured:
+        svg.out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>')
+    else:
+        svg.out.append(f'<rect x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7" fill="none" '
+                       f'stroke="{colour}" stroke-width="2"/>')
+
+
+def plot_frontier(data, machine, path):
+    """Memory held against time of an operation, a panel for each load."""
+    peers = read_peers()
+    loads = {}
+    for what, who in dict.fromkeys((key[1], key[2]) for key in data if key[0] == machine):
+        t = ratios(data, (machine, what, who, 0, "time of an operation"), (machine, what, "vmalloc", 0, "time of an operation"))
+        held = data.get((machine, what, who, 0, "idle resident pages, mean"))
+        if t and held:
+            loads.setdefault(what, {})[who] = (spread(held.values())[0] / MIB, spread(t)[0])
+    if not loads:
+        return
+    measured = list(dict.fromkeys(who for b in loads.values() for who in b))
+    modelled = list(dict.fromkeys(who for what in loads for who in peers.get(what, {})))
+    names = [(who, True) for who in measured] + [(who, False) for who in modelled]
+    across = 4
+    rows = -(-len(loads) // across)
+    svg = Svg(f"Memory held against time ({machine}); lower left is better",
+              across * Panel.W + 20, 90 + rows * Panel.H + 18 * -(-len(names) // across))
+    svg.text(svg.LEFT, 42, "upwards: MiB resident beyond what is live, mean (vmalloc: 0); across: time of an operation over vmalloc's")
+    for i, what in enumerate(loads):
+        points = {(who, True): p for who, p in loads[what].items()}
+        points.update({(who, False): p for who, p in peers.get(what, {}).items()})
+        panel = Panel(svg, 10 + i % across * Panel.W, 52 + i // across * Panel.H, what, [(t, h) for h, t in points.values()])
+        for key, (held, t) in points.items():
+            frontier_mark(svg, panel.px(t), panel.py(held), key[1], COLOURS[names.index(key) % len(COLOURS)])
+    for i, (who, is_measured) in enumerate(names):
+        x, y = 24 + i % across * Panel.W, 74 + rows * Panel.H + 18 * (i // across)
+        frontier_mark(svg, x, y - 4, is_measured, COLOURS[i % len(COLOURS)])
+        svg.text(x + 12, y, who + ("" if is_measured else " (modelled)"))
+    svg.save(path)
+
+
 def bars(data, machine, what, metric, who=None):
     return {key[3]: spread(v.values()) for key, v in data.items()
             if key[0] == machine and key[1] == what and key[4] == metric and (not who or key[2] == who)}
 
 
-def main():
-    out = sys.argv[1]
-    data, info = {}, []
-    for arg in sys.argv[2:]:
-        name, path = arg.split("=", 1)
-        read(name, path, data, info)
-    if not data:
-        sys.exit("report: no measurement in " + " ".join(sys.argv[2:]))
-    os.makedirs(out, exist_ok=True)
+def report(data, info, out):
     tsv(data, os.path.join(out, "results.tsv"))
     markdown(data, info, os.path.join(out, "results.md"))
     for m in dict.fromkeys(key[0] for key in data):
@@ -346,13 +510,37 @@ def main():
                 for metric in ("1 CPU pairs/s", "2 CPUs pairs/s", "producer/consumer pairs/s")
                 if ("uml", "smp", who, n, metric) in data}
     plot_bars(groups, "Pairs a second on one and two CPUs (uml)", "pairs/s", os.path.join(out, "smp.svg"), linear=True)
-    for m in STOCK:
+
+
+def report_held(data, info, out):
+    tsv(data, os.path.join(out, "traces.tsv"))
+    held_markdown(data, info, os.path.join(out, "traces.md"))
+    for m in dict.fromkeys(key[0] for key in data):
         groups = {}
         for key, v in data.items():
             if key[0] == m and key[1].startswith("trace ") and key[4] == "resident/live mean permille":
                 groups.setdefault(key[1][6:], {})[key[2]] = spread(v.values())
         plot_bars(groups, f"Pages held over pages in use, mean ({m})", "permille",
                   os.path.join(out, f"traces-{m}.svg"), linear=True)
+        plot_frontier(data, m, os.path.join(out, f"frontier-{m}.svg"))
+
+
+def main():
+    out = sys.argv[1]
+    data, info, held, held_info = {}, [], {}, []
+    for arg in sys.argv[2:]:
+        name, path = arg.split("=", 1)
+        if name.endswith(" traces"):
+            read(name.removesuffix(" traces"), path, held, held_info)
+        else:
+            read(name, path, data, info)
+    if not data and not held:
+        sys.exit("report: no measurement in " + " ".join(sys.argv[2:]))
+    os.makedirs(out, exist_ok=True)
+    if data:
+        report(data, info, out)
+    if held:
+        report_held(held, held_info, out)
 
 
 if __name__ == "__main__":
