@@ -32,7 +32,7 @@ bench:	## measure beside the other allocators; PART=traces: memory held only, mi
 	tools/bench $(PART)
 lint:	## checkpatch, kernel-doc, shellcheck, layers, sparse, coccicheck
 	tools/lint
-docs:	## the documentation as text and HTML, below the cache (fetches kernel source)
+docs:	## the documentation as text and HTML, below the cache
 	tools/docs
 install:	## install spanheap.ko, headers and Module.symvers for KDIR, below DESTDIR if given
 	tools/install $(KDIR)
