@@ -6,11 +6,11 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug fuzz dkms-test profile-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest matrix debug fuzz dkms-test host-test profile-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/make $(KDIR)
-check:	## every test: kunit, fuzz, selftest, profile-test and dkms-test
+check:	## every test: kunit, fuzz, selftest, profile-test, dkms-test and host-test
 	tools/check
 kunit:	## unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
@@ -26,6 +26,8 @@ profile-test:	## a heap profile of the RAM disk, as pprof and tools/profile read
 	tools/profile-test $(KVER)
 dkms-test:	## build, install and remove through DKMS, in a clean folder
 	tools/dkms test
+host-test:	## what the scripts do on other distributions, and without headers
+	tools/host-test
 demo:	## the RAM disk with a real tree of files, in a VM with stock kernel KVER
 	tools/demo $(KVER)
 bench:	## measure beside the other allocators; PART=traces: memory held only, minutes
