@@ -124,23 +124,64 @@ static void longer_spans_have_slots(struct kunit *test)
 	check(test, h);
 }
 
+/* The span that was put into its slot first makes room, each time */
+static void oldest_slot_makes_room(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p[3 * CACHE_SLOTS];
+	u32 i, k;
+
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = alloc(h, 17 + i);
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		release(h, p[i]);
+		for (k = 0; k <= i; k++)
+			KUNIT_EXPECT_EQ_MSG(test, shelf_nr(h, 17 + k), k + CACHE_SLOTS <= i,
+					    "span %u after span %u", k, i);
+	}
+	check(test, h);
+}
+
+/* What a client with a limit gets and gives back needs no slow path, below the limit */
+static void limited_client_is_served_by_the_cache(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "limited", 4);
+	void *p = alloc_as(h, c, 4, 0, 0, GFP_KERNEL);
+	u64 slow = h->allocs + h->frees;
+	u32 i;
+
+	for (i = 0; i < 100; i++) {
+		release(h, p);
+		p = alloc_as(h, c, 4, 0, 0, GFP_KERNEL);
+		KUNIT_EXPECT_NOT_NULL(test, p);
+	}
+	KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow);
+	release(h, p);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
 /* A shelf has room for 1/64 of the arena; what is beyond goes to the heap */
 static void full_shelf_overflows_to_the_heap(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
-	u32 kept = CACHE_SLOTS + 4, i;		/* 96 pages are 4 spans of 24 */
+	u32 kept = CACHE_SLOTS + 4, round, i;	/* 96 pages are 4 spans of 24 */
 	void *p[CACHE_SLOTS + 4 + 3];
 
-	for (i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i] = alloc(h, 24);
-		KUNIT_ASSERT_NOT_NULL(test, p[i]);
+	for (round = 0; round < 2; round++) {	/* and again when it was emptied */
+		spanheap_cache_drain(h);
+		for (i = 0; i < ARRAY_SIZE(p); i++) {
+			p[i] = alloc(h, 24);
+			KUNIT_ASSERT_NOT_NULL(test, p[i]);
+		}
+		for (i = 0; i < ARRAY_SIZE(p); i++) {
+			release(h, p[i]);
+			KUNIT_EXPECT_EQ(test, cached_pages(h), 24 * min(i + 1, kept));
+			check(test, h);
+		}
+		KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 4u);
 	}
-	for (i = 0; i < ARRAY_SIZE(p); i++) {
-		release(h, p[i]);
-		KUNIT_EXPECT_EQ(test, cached_pages(h), 24 * min(i + 1, kept));
-		check(test, h);
-	}
-	KUNIT_EXPECT_EQ(test, shelf_nr(h, 24), 4u);
 	expect_cached(test, h, 24, kept);
 	test_heap_end(h);
 }
@@ -257,21 +298,26 @@ static void cached_spans_are_idle(struct kunit *test)
 static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 16);
-	u32 kept = (2 + DEPOT_MAGS) * 4, i;	/* spans of 2 pages, 4 a magazine */
+	u32 kept = (2 + DEPOT_MAGS) * 4, round, i;	/* spans of 2 pages, 4 a magazine */
 	static void *p[200];
+	u64 before;
 
 	KUNIT_EXPECT_EQ(test, mag_size(h, 2), 4u);
-	for (i = 0; i < 200; i++)
-		p[i] = alloc(h, 2);
-	for (i = 0; i < 200; i++) {
-		release(h, p[i]);
-		check(test, h);
-		if (i < 8)
-			KUNIT_EXPECT_EQ(test, depot_full(h, 2), 0u);
+	for (round = 0; round < 2; round++) {	/* and again when they were emptied */
+		spanheap_cache_drain(h);
+		before = h->uncached_pages;
+		for (i = 0; i < 200; i++)
+			p[i] = alloc(h, 2);
+		for (i = 0; i < 200; i++) {
+			release(h, p[i]);
+			check(test, h);
+			if (i < 8)
+				KUNIT_EXPECT_EQ(test, depot_full(h, 2), 0u);
+		}
+		KUNIT_EXPECT_EQ(test, depot_full(h, 2), DEPOT_MAGS);
+		KUNIT_EXPECT_EQ(test, cached_pages(h), 2 * kept);
+		KUNIT_EXPECT_EQ(test, h->uncached_pages - before, 2 * (200 - kept));
 	}
-	KUNIT_EXPECT_EQ(test, depot_full(h, 2), DEPOT_MAGS);
-	KUNIT_EXPECT_EQ(test, cached_pages(h), 2 * kept);
-	KUNIT_EXPECT_EQ(test, h->uncached_pages, 2 * (200 - kept));
 	expect_cached(test, h, 2, kept);
 	test_heap_end(h);
 }
@@ -377,7 +423,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 8);
 	void *p[20], *q = alloc(h, 5);
-	u32 i, bad = 0;
+	u32 i, k, bad = 0;
 
 	for (i = 0; i < 20; i++)
 		p[i] = alloc(h, 2);
@@ -392,7 +438,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, bad);
 	}
 	log_stop();
-	KUNIT_EXPECT_GE(test, log_count("which is free (cached)"), 1u);
+	KUNIT_EXPECT_EQ(test, log_count("which is free (cached)"), 3u);	/* call sites */
 	KUNIT_EXPECT_EQ(test, stats(h)->frees, 20);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 40);
 	check(test, h);
@@ -408,7 +454,8 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 	for (i = 0; i < 20; i++)	/* none is there twice */
 		p[i] = alloc(h, 2);
 	for (i = 1; i < 20; i++)
-		KUNIT_EXPECT_PTR_NE(test, p[i], p[i - 1]);
+		for (k = 0; k < i; k++)
+			KUNIT_EXPECT_PTR_NE(test, p[i], p[k]);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 45 * PAGE_SIZE);
 	check(test, h);
 	test_heap_end(h);
@@ -514,6 +561,8 @@ static void any_size_of_magazine_works(struct kunit *test)
 static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(freed_span_is_handed_out_again),
 	KUNIT_CASE(longer_spans_have_slots),
+	KUNIT_CASE(oldest_slot_makes_room),
+	KUNIT_CASE(limited_client_is_served_by_the_cache),
 	KUNIT_CASE(full_shelf_overflows_to_the_heap),
 	KUNIT_CASE(held_depot_is_done_without),
 	KUNIT_CASE(check_bears_a_busy_cache),

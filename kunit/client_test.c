@@ -115,11 +115,13 @@ static void limit_is_exact(struct kunit *test)
 	q = alloc_as(h, c, 200, 0, 0, GFP_KERNEL);
 	KUNIT_EXPECT_NOT_NULL(test, q);
 	release(h, q);
-	for (i = 0; i < 20; i++)	/* counted per CPU now */
+	release(h, alloc(h, 3));
+	for (i = 0; i < 20; i++)	/* counted per CPU now, where caches have it */
 		release(h, alloc_as(h, c, 3, 0, 0, GFP_KERNEL));
 	q = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
 	spanheap_set_limit(c, 8);	/* and exact again: 5 + 3 */
 	KUNIT_EXPECT_EQ(test, counts(c).pages, 8);
+	release(h, alloc(h, 1));	/* a cache has a span, but may not give it */
 	KUNIT_EXPECT_NULL(test, alloc_as(h, c, 1, 0, 0, GFP_KERNEL));
 	release(h, q);
 	release(h, p[0]);
@@ -127,6 +129,32 @@ static void limit_is_exact(struct kunit *test)
 		release(h, p[i]);
 	KUNIT_EXPECT_EQ(test, counts(c).pages, 0);
 	KUNIT_EXPECT_EQ(test, counts(c).peak, 205);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
+/* What comes from caches, counted on the CPU, counts for the peak too */
+static void peak_outlives_the_spans(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "peak", 0);
+	void *p[10];
+	u32 i, round;
+
+	for (i = 0; i < 10; i++)
+		p[i] = alloc(h, 3);
+	for (round = 1; round <= 10; round += 3) {
+		for (i = 0; i < 10; i++)	/* into the caches, where there are any */
+			release(h, p[i]);
+		for (i = 0; i < 10; i++)
+			p[i] = alloc_as(h, i < round ? c : NULL, 3, 0, 0, GFP_KERNEL);
+		KUNIT_EXPECT_EQ(test, counts(c).pages, 3 * round);
+		KUNIT_EXPECT_EQ(test, counts(c).peak, 3 * round);
+	}
+	for (i = 0; i < 10; i++) {
+		release(h, p[i]);
+		KUNIT_EXPECT_EQ(test, counts(c).peak, 30);
+	}
 	spanheap_heap_unregister(c);
 	check(test, h);
 }
@@ -235,6 +263,7 @@ static struct kunit_case client_cases[] = {
 	KUNIT_CASE(spans_are_counted_to_their_client),
 	KUNIT_CASE(limit_is_exact),
 	KUNIT_CASE(limit_below_a_page_is_a_page),
+	KUNIT_CASE(peak_outlives_the_spans),
 	KUNIT_CASE(failure_is_not_charged),
 	KUNIT_CASE(spans_of_a_gone_client_are_orphans),
 	KUNIT_CASE(tidy_client_goes_silently),
@@ -245,6 +274,7 @@ static struct kunit_case cached_client_cases[] = {
 	KUNIT_CASE(spans_are_counted_to_their_client),
 	KUNIT_CASE(limit_is_exact),
 	KUNIT_CASE(limit_below_a_page_is_a_page),
+	KUNIT_CASE(peak_outlives_the_spans),
 	KUNIT_CASE(failure_is_not_charged),
 	KUNIT_CASE(spans_of_a_gone_client_are_orphans),
 	KUNIT_CASE(tidy_client_goes_silently),

@@ -404,6 +404,27 @@ static void failed_backing_keeps_what_it_got(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 40);
 }
 
+/* Growth that lacks a leaf of the span map for all it would like takes what it must */
+static void growth_makes_do_without_a_leaf(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p = NULL;
+	int left = 1;
+	u32 n;
+
+	KUNIT_ASSERT_NOT_NULL(test, alloc(h, LEAF_PAGES - 100));
+	KUNIT_ASSERT_LE(test, h->used, LEAF_PAGES - 50);
+	for (n = 1; n < 10 && !p; n++) {	/* records, which it needs, come first */
+		compat_fail_nth(n);
+		p = alloc(h, 50);
+		left = compat_fail_nth(0);
+	}
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	KUNIT_EXPECT_EQ(test, left, 0);		/* something did fail: the leaf */
+	KUNIT_EXPECT_LE(test, h->used, LEAF_PAGES);
+	check(test, h);
+}
+
 /* The real arena, which gets its pages in bulk */
 static void failed_page_of_the_real_arena_loses_nothing(struct kunit *test)
 {
@@ -445,6 +466,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_creation_leaves_nothing),
 	KUNIT_CASE(failed_registration_leaves_nothing),
 	KUNIT_CASE(failed_backing_keeps_what_it_got),
+	KUNIT_CASE(growth_makes_do_without_a_leaf),
 	KUNIT_CASE(failed_page_of_the_real_arena_loses_nothing),
 	{}
 };

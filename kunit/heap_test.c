@@ -158,6 +158,29 @@ static void zeroing_skips_pages_known_to_be_zero(struct kunit *test)
 	check(test, h);
 }
 
+/* Pages got for an allocation that then failed hold what the system had in them */
+static void failed_backing_is_nobodys_data(struct kunit *test)
+{
+	const struct spanheap_client_attr skip = {
+		.name = "skip", .flags = SPANHEAP_SKIP_INIT,
+	};
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = spanheap_heap_register(h, &skip);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	release(h, alloc_as(h, c, 8, 0, 0, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, peek(h, 0).writer, c->writer);
+	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, 4), 4);
+	KUNIT_EXPECT_EQ(test, peek(h, 0).writer, c->writer);
+	fake.pages_left = 1;
+	KUNIT_EXPECT_NULL(test, alloc(h, 8));
+	KUNIT_EXPECT_EQ(test, fake.nr_backed, 5);
+	KUNIT_EXPECT_TRUE(test, peek(h, 0).needzero);
+	KUNIT_EXPECT_EQ(test, peek(h, 0).writer, 0u);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
 /*
  * M5: with init_on_free, free pages are zero; with init_on_alloc every allocation
  * is cleared, but a client that trusts itself sees its own old data, and nobody
@@ -797,6 +820,7 @@ static struct kunit_case heap_cases[] = {
 	KUNIT_CASE(counters_follow_allocation_and_free),
 	KUNIT_CASE(zeroing_skips_pages_known_to_be_zero),
 	KUNIT_CASE(boot_time_initialisation_is_honoured),
+	KUNIT_CASE(failed_backing_is_nobodys_data),
 	KUNIT_CASE(smallest_that_fits_is_taken),
 	KUNIT_CASE(equal_sizes_are_taken_last_in_first_out),
 	KUNIT_CASE(senseless_requests_are_refused),

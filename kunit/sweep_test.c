@@ -5,6 +5,9 @@
  * from the Go 1.3 runtime.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
@@ -319,8 +322,12 @@ static void reclaim_gfp_test(struct kunit *test)
 	scope = memalloc_nofs_save();
 	KUNIT_EXPECT_NOT_NULL(test, alloc(sc.h, CHUNK));
 	memalloc_nofs_restore(scope);
+	scope = memalloc_noreclaim_save();	/* reclaim must not wait for a callback */
+	KUNIT_EXPECT_NOT_NULL(test, alloc(sc.h, CHUNK / 2));
+	memalloc_noreclaim_restore(scope);
+	KUNIT_EXPECT_NOT_NULL(test, alloc(sc.h, CHUNK / 2));
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
-	KUNIT_EXPECT_EQ(test, stats(sc.h)->sys_bytes, 7 * CHUNK * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->sys_bytes, 8 * CHUNK * PAGE_SIZE);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(sc.h, CHUNK), p[5]);
 	EXPECT_ORDER(test, 256);
 	check(test, sc.h);
@@ -458,6 +465,7 @@ static void shrinking_waits_for_the_callback_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 2));
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 8);
 	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 10));
+	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 9));	/* it still runs */
 	s->sweep = SWEEP_NONE;
 	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 2));
 	check(test, sc.h);
@@ -522,6 +530,7 @@ static void free_wins_test(struct kunit *test)
 	spanheap_cycle_begin(sc.client);
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 3);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);	/* once a cycle */
 	sc.in_sweep = resize_and_free;
 	check(test, sc.h);
 	spanheap_cycle_begin(sc.client);
@@ -601,6 +610,106 @@ static void unregister_test(struct kunit *test)
 		release(sc.h, p[i]);
 	KUNIT_EXPECT_EQ(test, stats(sc.h)->orphan_bytes, 0);
 	KUNIT_EXPECT_FALSE(test, sc.h->pinned);
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
+	check(test, sc.h);
+}
+
+static void go_in_back(struct spanheap *h)
+{
+	spanheap_cycle_begin(sc.client);
+	spin_lock_irq(&h->lock);	/* as spanheap_client_quiesce() begins */
+	sc.client->gone = true;
+	list_del_init(&sc.client->sweep->node);
+	spin_unlock_irq(&h->lock);
+}
+
+/* A resize that ends when its client has begun to go makes no work for sweepers */
+static void resize_while_client_goes_test(struct kunit *test)
+{
+	void *p = get(&sc, 5);
+
+	fake.in_back = go_in_back;
+	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 300));
+	KUNIT_EXPECT_NULL(test, fake.in_back);
+	KUNIT_EXPECT_TRUE(test, list_empty(&sc.h->unswept));
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_some(sc.h, U64_MAX), 0);
+	check(test, sc.h);
+	release(sc.h, p);
+	spanheap_heap_unregister(sc.client);
+	sc.client = NULL;
+	check(test, sc.h);
+}
+
+static struct completion in_callback, let_go, swept, waited;
+
+static void wait_in_sweep(struct swept *c, void *addr)
+{
+	complete(&in_callback);
+	wait_for_completion(&let_go);
+}
+
+static int sweep_one_thread(void *unused)
+{
+	spanheap_sweep_one(sc.client);
+	complete(&swept);
+	return 0;
+}
+
+static int begin_thread(void *unused)
+{
+	spanheap_cycle_begin(sc.client);
+	complete(&waited);
+	return 0;
+}
+
+static int unregister_thread(void *unused)
+{
+	spanheap_heap_unregister(sc.client);
+	complete(&waited);
+	return 0;
+}
+
+/* While another task is in the callback, fn() does not get on; then it does */
+static void expect_wait(struct kunit *test, int (*fn)(void *unused))
+{
+	init_completion(&in_callback);
+	init_completion(&let_go);
+	init_completion(&swept);
+	init_completion(&waited);
+	sc.in_sweep = wait_in_sweep;
+	KUNIT_ASSERT_FALSE(test, IS_ERR(kthread_run(sweep_one_thread, NULL, "kunit_sweep")));
+	wait_for_completion(&in_callback);
+	sc.in_sweep = NULL;
+	KUNIT_EXPECT_FALSE(test, IS_ERR(kthread_run(fn, NULL, "kunit_wait")));
+	msleep(50);
+	KUNIT_EXPECT_FALSE(test, completion_done(&waited));
+	complete(&let_go);
+	wait_for_completion(&swept);
+	wait_for_completion(&waited);
+}
+
+static void cycle_waits_for_the_callback_test(struct kunit *test)
+{
+	void *p = get(&sc, 3);
+
+	spanheap_cycle_begin(sc.client);
+	expect_wait(test, begin_thread);
+	check(test, sc.h);
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
+	KUNIT_EXPECT_EQ(test, asked(&sc, p), 2u);
+}
+
+static void unregister_waits_for_the_callback_test(struct kunit *test)
+{
+	void *p = get(&sc, 3);
+
+	spanheap_cycle_begin(sc.client);
+	warnings_begin();
+	expect_wait(test, unregister_thread);
+	warnings_end(test, TIMES("client swept is gone and leaves 1 spans, 3 pages", 1));
+	sc.client = NULL;
+	check(test, sc.h);
+	release(sc.h, p);
 	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
 	check(test, sc.h);
 }
@@ -872,6 +981,9 @@ static struct kunit_case sweep_cases[] = {
 	KUNIT_CASE(free_wins_test),
 	KUNIT_CASE(resize_test),
 	KUNIT_CASE(unregister_test),
+	KUNIT_CASE(resize_while_client_goes_test),
+	KUNIT_CASE(cycle_waits_for_the_callback_test),
+	KUNIT_CASE(unregister_waits_for_the_callback_test),
 	KUNIT_CASE(no_callback_test),
 	KUNIT_CASE(collect_test),
 	KUNIT_CASE(release_all_test),
