@@ -249,11 +249,16 @@ static u8 *unit_slot(const struct spanheap *h, u32 unit)
  */
 void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr)
 {
-	u32 unit, last = (idx + nr - 1) / UNIT_PAGES;
+	u32 unit = idx / UNIT_PAGES, last = (idx + nr - 1) / UNIT_PAGES, n;
 	u8 epoch = READ_ONCE(h->epoch);
 
-	for (unit = idx / UNIT_PAGES; unit <= last; unit++)
-		WRITE_ONCE(*unit_slot(h, unit), epoch);
+	WRITE_ONCE(*unit_slot(h, unit), epoch);
+	WRITE_ONCE(*unit_slot(h, last), epoch);
+	/* Those between are the caller's alone: leaf by leaf */
+	for (unit++; unit < last; unit += n) {
+		n = min(last - unit, LEAF_UNITS - unit % LEAF_UNITS);
+		memset(unit_slot(h, unit), epoch, n);
+	}
 }
 
 /*
