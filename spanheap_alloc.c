@@ -70,20 +70,23 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 {
 	struct span_cache *c = cache_enter(&h->caches);
 	bool limited, clear;
-	u64 sample = 0;
+	u64 sample = 0, word;
 	struct span *s;
 	void *addr;
 
 	if (!c)
 		return NULL;
-	do {
-		s = cache_pop(&h->caches, c, nr);
-		if (unlikely(!s)) {
-			cache_leave(c);
-			return NULL;
-		}
-		/* OWNED before it is counted: the invariant check compares */
-	} while (unlikely(!span_move(h, s, SPAN_CACHED, SPAN_OWNED)));
+	s = cache_pop(&h->caches, c, nr);
+	if (unlikely(!s)) {
+		cache_leave(c);
+		return NULL;
+	}
+	word = READ_ONCE(s->word);
+	/* OWNED before it is counted: the invariant check compares */
+	if (unlikely(!span_move_seen(h, s, word, SPAN_CACHED, SPAN_OWNED))) {
+		cache_leave(c);
+		return NULL;
+	}
 	limited = READ_ONCE(client->limit_pages);
 	if (unlikely(limited) && !spanheap_charge_exact(client, nr)) {
 		span_move(h, s, SPAN_OWNED, SPAN_CACHED);
@@ -101,7 +104,7 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 	compat_kasan_use(addr, nr, true);
 	/* While it is OWNED: traced after its last free, and before its next */
 	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller, client->name);
-	if (!spanheap_publish(h, s, client, obj_size, caller, 0))
+	if (!spanheap_publish(h, s, word, client, obj_size, caller, 0))
 		return NULL;
 	if (unlikely(sample))
 		spanheap_prof_sample(h, addr, nr, sample, gfp, caller);
@@ -138,6 +141,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		addr = alloc_cached(h, client, nr_pages, obj_size, gfp, caller);
 		if (likely(addr))
 			return addr;
+		align_shift = 0;	/* made no difference; one register less to keep */
 	}
 	return alloc_slow(h, client, nr_pages, align_shift, obj_size, gfp, caller);
 }
@@ -184,53 +188,45 @@ struct seen {
 	u64 word;
 };
 
+/* The caller keeps preemption off or has the heap lock, so the record stays a record */
+static __always_inline struct seen look(struct spanheap *h, const void *addr)
+{
+	struct seen seen = { .s = spanheap_span_at(h, addr) };
+
+	/* The word before the fields, which it vouches for when it is swapped */
+	if (likely(seen.s))
+		seen.word = smp_load_acquire(&seen.s->word);
+	return seen;
+}
+
 /*
  * Does an in-use span start at addr that a cache may take? The map has a span's last
  * page, too, so compare the start.
  */
-static __always_inline bool look(struct spanheap *h, const void *addr, struct seen *seen)
+static __always_inline bool may_cache(struct spanheap *h, const void *addr, struct seen seen)
 {
-	struct span *s = spanheap_span_at(h, addr);
-
-	seen->s = s;
-	if (unlikely(!s))
-		return false;
-	/* The word before the fields, which it vouches for when it is swapped */
-	seen->word = smp_load_acquire(&s->word);
-	return likely((seen->word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
-		      span_addr(h, s) == addr && s->nr_pages <= h->caches.max_pages);
+	return likely(seen.s && (seen.word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
+		      span_addr(h, seen.s) == addr &&
+		      seen.s->nr_pages <= h->caches.max_pages);
 }
 
 /* Take what was seen out of use, unless its free has to take the heap lock */
-static __always_inline bool claim_seen(const struct seen *seen)
+static __always_inline bool claim_seen(struct seen seen)
 {
-	u64 word = seen->word;
-
-	return (word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
-	       cmpxchg(&seen->s->word, word, (word & SPAN_USES) | SPAN_OWNED) == word;
+	return (seen.word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
+	       cmpxchg(&seen.s->word, seen.word, (seen.word & SPAN_USES) | SPAN_OWNED) ==
+	       seen.word;
 }
 
-/* The span at addr goes into the cache; false: it is the slow path's business */
-static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
-					  unsigned long caller, struct seen *seen)
+/* What was seen at addr is OWNED now, and goes into the cache; the section is left */
+static __always_inline void free_to_cache(struct spanheap *h, struct span_cache *c,
+					  const void *addr, unsigned long caller,
+					  struct seen seen)
 {
-	bool clear = want_init_on_free(), may_cache;
-	struct span_cache *c;
-	struct span *s;
-	u32 nr;
+	bool clear = want_init_on_free();
+	struct span *s = seen.s;
+	u32 nr = s->nr_pages;
 
-	c = cache_enter(&h->caches);
-	if (!c)
-		return false;
-	/* Preemption is off, so no record goes back to the system meanwhile */
-	may_cache = look(h, addr, seen);
-	test_hook(h, HOOK_FREE_LOOKED);
-	if (!may_cache || !claim_seen(seen)) {
-		cache_leave(c);
-		return false;
-	}
-	s = seen->s;
-	nr = s->nr_pages;
 	prefetchw(s->ahead);
 	compat_kasan_use((void *)addr, nr, false);
 	/* While it is OWNED: once it is pushed it may be allocated again */
@@ -239,26 +235,35 @@ static __always_inline bool free_to_cache(struct spanheap *h, const void *addr,
 	s->needzero = !clear;
 	s->freer = caller;
 	/* CACHED now that it is counted: the invariant check compares */
-	if (!span_move(h, s, SPAN_OWNED, SPAN_CACHED))
+	if (!span_move_seen(h, s, seen.word, SPAN_OWNED, SPAN_CACHED))
 		cache_leave(c);
 	else if (clear)
 		leave_clear_push(h, c, s);
 	else
 		push_and_leave(h, c, s);
-	return true;
 }
 
 static void free_slow(struct spanheap *h, const void *addr, unsigned long caller,
-		      struct seen *seen);
+		      struct seen seen);
 
 void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long caller)
 {
 	struct seen seen = {};
+	struct span_cache *c;
 
 	if (!addr)
 		return;
-	if (!h->caches.cpu || !free_to_cache(h, addr, caller, &seen))
-		free_slow(h, addr, caller, &seen);
+	c = h->caches.cpu ? cache_enter(&h->caches) : NULL;
+	if (likely(c)) {
+		seen = look(h, addr);
+		test_hook(h, HOOK_FREE_LOOKED);
+		if (may_cache(h, addr, seen) && claim_seen(seen)) {
+			free_to_cache(h, c, addr, caller, seen);
+			return;
+		}
+		cache_leave(c);
+	}
+	free_slow(h, addr, caller, seen);
 }
 
 /* ---- allocation: out of the page heap ---- */
@@ -392,6 +397,7 @@ static void arm_guards(struct spanheap *h, gfp_t gfp)
 static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned long caller)
 {
 	struct spanheap_client *client = s->client;
+	u64 word = READ_ONCE(s->word);
 	unsigned long flags;
 	bool ok;
 
@@ -399,11 +405,11 @@ static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned 
 	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
 	if (likely(!client->uncached)) {
 		s->ahead = s;
-		return spanheap_publish(h, s, client, obj_size, caller, 0);
+		return spanheap_publish(h, s, word, client, obj_size, caller, 0);
 	}
 	s->shared = client->flags & SPANHEAP_SHARED_PAGES;
 	spin_lock_irqsave(&h->lock, flags);
-	ok = spanheap_publish(h, s, client, obj_size, caller, SPAN_SLOW);
+	ok = spanheap_publish(h, s, word, client, obj_size, caller, SPAN_SLOW);
 	if (ok && client->sweep)
 		__spanheap_busy_add(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
@@ -582,7 +588,7 @@ bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
  * Claim the in-use span that starts at addr, with its specials. NULL: there is no such
  * span, it is not what was seen, or it has the finalizer *fn.
  */
-static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct seen *seen,
+static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct seen seen,
 				    struct rb_root *specials, spanheap_finalizer_t *fn)
 {
 	struct span *s = spanheap_span_at(h, addr);
@@ -590,11 +596,11 @@ static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct
 	/* Under the heap lock a record in the map keeps its start */
 	if (!s || span_addr(h, s) != addr)
 		return NULL;
-	if (!seen->s)
-		*seen = (struct seen) { .s = s, .word = READ_ONCE(s->word) };
-	if (seen->s != s)
+	if (!seen.s)
+		seen = look(h, addr);
+	if (seen.s != s)
 		return NULL;
-	if (!claim_seen(seen) && !spanheap_specials_claim(h, s, seen->word, specials, fn))
+	if (!claim_seen(seen) && !spanheap_specials_claim(h, s, seen.word, specials, fn))
 		return NULL;
 	if (s->client->sweep)
 		__spanheap_busy_del(h, s);
@@ -602,7 +608,7 @@ static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct
 }
 
 static noinline void free_slow(struct spanheap *h, const void *addr, unsigned long caller,
-			       struct seen *seen)
+			       struct seen seen)
 {
 	struct rb_root specials = RB_ROOT;
 	spanheap_finalizer_t fn = NULL;

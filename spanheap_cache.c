@@ -113,42 +113,17 @@ struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin 
 	return spill;
 }
 
-struct span *spanheap_slot_pop(struct span_caches *cs, struct span_cache *c, u32 nr)
+/* No slot is free: the span that was in one goes to the shelf, or is returned */
+struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cache *c,
+					 struct span *s)
 {
-	struct span *s;
-	u32 i;
+	u32 i = c->next_slot;
+	struct span *old = c->slot[i];
 
-	for (i = 0; i < CACHE_SLOTS; i++) {
-		s = c->slot[i];
-		if (s && c->slot_nr[i] == nr) {
-			c->slot[i] = NULL;
-			s->ahead = s;
-			return s;
-		}
-	}
-	s = spanheap_shelf_pop(cs, nr);
-	if (s)
-		s->ahead = s;
-	return s;
-}
-
-/* Without a free slot, the span that was in one goes to the shelf, or is returned */
-struct llist_node *spanheap_slot_push(struct span_caches *cs, struct span_cache *c,
-				      struct span *s)
-{
-	struct span *old;
-	u32 i = 0;
-
-	while (i < CACHE_SLOTS && c->slot[i])
-		i++;
-	if (i == CACHE_SLOTS) {
-		i = c->next_slot;
-		c->next_slot = (i + 1) % CACHE_SLOTS;
-	}
-	old = c->slot[i];
+	c->next_slot = (i + 1) % CACHE_SLOTS;
 	c->slot[i] = s;
 	c->slot_nr[i] = s->nr_pages;
-	if (!old || spanheap_shelf_push(cs, old))
+	if (spanheap_shelf_push(cs, old))
 		return NULL;
 	old->cached.next = NULL;
 	return &old->cached;

@@ -136,9 +136,8 @@ void spanheap_cache_pause(struct span_caches *cs);
 void spanheap_cache_resume(struct span_caches *cs);
 bool spanheap_bin_reload(struct span_caches *cs, struct cache_bin *bin, u32 nr);
 struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin *bin, u32 nr);
-struct span *spanheap_slot_pop(struct span_caches *cs, struct span_cache *c, u32 nr);
-struct llist_node *spanheap_slot_push(struct span_caches *cs, struct span_cache *c,
-				      struct span *s);
+struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cache *c,
+					 struct span *s);
 bool spanheap_cache_has_spans(const struct span_cache *c);
 void spanheap_cache_take(struct span_cache *c, struct cache_set *set);
 struct llist_node *spanheap_set_pop(struct cache_set *set);
@@ -226,11 +225,46 @@ static inline struct llist_node *bin_push(struct span_caches *cs, struct cache_b
 	return spill;
 }
 
+static inline struct span *slot_pop(struct span_caches *cs, struct span_cache *c, u32 nr)
+{
+	struct span *s;
+	u32 i;
+
+	for (i = 0; i < CACHE_SLOTS; i++) {
+		s = c->slot[i];
+		if (s && c->slot_nr[i] == nr) {
+			c->slot[i] = NULL;
+			goto found;
+		}
+	}
+	s = spanheap_shelf_pop(cs, nr);
+	if (!s)
+		return NULL;
+found:
+	s->ahead = s;
+	return s;
+}
+
+static inline struct llist_node *slot_push(struct span_caches *cs, struct span_cache *c,
+					   struct span *s)
+{
+	u32 i;
+
+	for (i = 0; i < CACHE_SLOTS; i++) {
+		if (c->slot[i])
+			continue;
+		c->slot[i] = s;
+		c->slot_nr[i] = s->nr_pages;
+		return NULL;
+	}
+	return spanheap_slot_replace(cs, c, s);
+}
+
 /* A cached span of nr pages, or NULL */
 static inline struct span *cache_pop(struct span_caches *cs, struct span_cache *c, u32 nr)
 {
 	return nr <= CACHE_PAGES ? bin_pop(cs, &c->bin[nr], nr) :
-				   spanheap_slot_pop(cs, c, nr);
+				   slot_pop(cs, c, nr);
 }
 
 /* Returns a list of spans that have no room here any more, for the page heap */
@@ -238,7 +272,7 @@ static inline struct llist_node *cache_push(struct span_caches *cs, struct span_
 					    struct span *s)
 {
 	return s->nr_pages <= CACHE_PAGES ? bin_push(cs, &c->bin[s->nr_pages], s) :
-					    spanheap_slot_push(cs, c, s);
+					    slot_push(cs, c, s);
 }
 
 /*

@@ -291,14 +291,12 @@ static inline bool held_enough(struct spanheap *h, u32 n)
 	return n >= HOLD_SPANS || (n >= HOLD_WANTED && spin_is_contended(&h->lock));
 }
 
-/* s, OWNED, backed and counted, becomes the client's. False: see span_move(). */
-static inline bool spanheap_publish(struct spanheap *h, struct span *s,
+/* s, OWNED, backed and counted, becomes the client's. False, and word: see span_move_seen() */
+static inline bool spanheap_publish(struct spanheap *h, struct span *s, u64 word,
 				    struct spanheap_client *client, u32 obj_size,
 				    unsigned long caller, u64 flags)
 {
-	u64 word = READ_ONCE(s->word);
-
-	if (unlikely(word_state(word) != SPAN_OWNED)) {
+	if (unlikely(span_state(s) != SPAN_OWNED)) {
 		spanheap_broken(h, s, SPAN_OWNED, SPAN_INUSE);
 		return false;
 	}

@@ -82,8 +82,8 @@ struct span {
 	bool needzero;			/* backed pages may hold old data */
 	u8 sweep;			/* of a swept client: enum span_sweep */
 	bool shared;			/* INUSE: others may refer to its pages */
-	bool guarded;			/* INUSE: a guard page is behind it */
-	bool guard;			/* RELEASING: becomes GUARD, not FREE */
+	bool guarded : 1;		/* INUSE: a guard page is behind it; heap lock */
+	bool guard : 1;			/* RELEASING: becomes GUARD, not FREE; heap lock */
 	u32 writer;			/* the only client that wrote to the pages since they
 					 * came from the system (spanheap_client.writer), or 0
 					 */
@@ -102,6 +102,7 @@ struct span {
 						 */
 		struct span *ahead;	/* INUSE: a span likely to be freed next, to prefetch */
 	};
+	/* What the cached pair uses is above, in one cache line */
 	struct list_head lru;		/* FREE with backed pages: in spanheap.idle, by age */
 	struct rb_root specials;	/* special lock; empty unless in use */
 };
@@ -165,20 +166,27 @@ static inline enum span_state span_state(const struct span *s)
 }
 
 /*
- * Move s, which is the caller's alone, to another state. False: s was not in the
- * state it must have been in. That is reported once, and the caller leaves s alone.
+ * Move s, which is the caller's alone, to another state. False: s was not in the state
+ * it must have been in. That is reported once, and the caller leaves s alone. word is an
+ * earlier value of s->word, and has the use count: with that, a store to s->word does not
+ * wait for the store before. An allocation and a free of a cached span are four.
  */
-static inline bool span_move(struct spanheap *h, struct span *s, enum span_state from,
-			     enum span_state to)
+static inline bool span_move_seen(struct spanheap *h, struct span *s, u64 word,
+				  enum span_state from, enum span_state to)
 {
-	u64 word = READ_ONCE(s->word);
-
-	if (unlikely(word_state(word) != from)) {
+	if (unlikely(span_state(s) != from)) {
 		spanheap_broken(h, s, from, to);
 		return false;
 	}
 	WRITE_ONCE(s->word, (word & SPAN_USES) | to);
 	return true;
+}
+
+/* As span_move_seen(), by a caller that has not read the word before */
+static inline bool span_move(struct spanheap *h, struct span *s, enum span_state from,
+			     enum span_state to)
+{
+	return span_move_seen(h, s, READ_ONCE(s->word), from, to);
 }
 
 /*

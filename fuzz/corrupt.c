@@ -162,7 +162,10 @@ bool corrupt(u32 kind, u32 i)
 	case 17:
 		return poke(h->broken, 1);
 	case 25:
-		return e->state == SPAN_GUARD && poke(m.span[i - 1].s->guarded, false);
+		if (e->state != SPAN_GUARD)
+			return false;
+		m.span[i - 1].s->guarded = false;
+		return true;
 	case 33:
 		/* Seen where a span is all of a leaf */
 		list = DIV_ROUND_UP(e->start, LEAF_PAGES);

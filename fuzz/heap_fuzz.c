@@ -305,7 +305,7 @@ static void publish(u32 i, u32 nr, bool by_cache)
 	if (nr & 16)
 		obj_size = 0;
 	s->shared = nr & 32;
-	must(spanheap_publish(h, s, c, obj_size, nr, c->sweep ? SPAN_SLOW : 0));
+	must(spanheap_publish(h, s, s->word, c, obj_size, nr, c->sweep ? SPAN_SLOW : 0));
 	e->state = SPAN_INUSE;
 	e->used = true;
 	e->client = c - client;
@@ -1000,7 +1000,7 @@ static void op_misuse(void)
 	else if (how == 1)
 		__spanheap_defer(h, m.span[i].s, &h->dropping);
 	else
-		must(!spanheap_publish(h, m.span[i].s, client, 0, 0, 0));
+		must(!spanheap_publish(h, m.span[i].s, 0, client, 0, 0, 0));
 	shim_may_warn = false;
 	must(shim_warnings == warned + 1 && atomic_read(&h->broken) == 1);
 	h->broken.counter = 0;
