@@ -557,6 +557,10 @@ void spanheap_text_ends(struct spanheap *h, const struct text_end *end);
 int spanheap_module_start(void);
 void spanheap_module_stop(void);
 
+/* spanheap_notify.c */
+int spanheap_notify_start(void);
+void spanheap_notify_stop(void);
+
 /* spanheap_prof.c */
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)
 DECLARE_STATIC_KEY_FALSE(spanheap_prof_key);

@@ -656,11 +656,16 @@ static int __init spanheap_init(void)
 	err = spanheap_module_start();
 	if (err)
 		goto out_scav;
+	err = spanheap_notify_start();
+	if (err)
+		goto out_module;
 	spanheap_prof_start(h);
 	spanheap_debugfs_init(h);
 	pr_info("%lu MiB of %s reserved\n", arena_mb, h->ops->name);
 	return 0;
 
+out_module:
+	spanheap_module_stop();
 out_scav:
 	spanheap_scav_stop();
 out_sysfs:
@@ -683,6 +688,7 @@ static void __exit spanheap_exit(void)
 
 	spanheap_prof_stop();
 	spanheap_debugfs_exit();
+	spanheap_notify_stop();
 	spanheap_module_stop();
 	spanheap_scav_stop();
 	spanheap_sysfs_exit();
