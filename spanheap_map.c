@@ -3,10 +3,10 @@
  * The span map: page index -> span, look-ups without a lock, and which pages of
  * the arena are backed.
  *
- * A leaf maps 2 MiB of the arena. Of its pointers only those of a span's first and
- * last page are set, beside a bitmap of first pages, so an allocation writes two
- * pointers however long the span is. This file calls nothing of the heap's, sleeps
- * nowhere and allocates nothing.
+ * A leaf maps 2 MiB of the arena. Only the pointers of a span's first and last page are
+ * set, so an allocation writes two pointers however long the span is. A bitmap marks the
+ * first pages. This file calls no other file of the heap, does not sleep and allocates
+ * nothing.
  */
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -19,7 +19,7 @@ void __spanheap_map_set(struct spanheap *h, struct span *s)
 {
 	u32 last = span_end(s) - 1;
 
-	/* Fields before the pointer: look-ups follow it */
+	/* Store the fields before the pointer, which look-ups follow without a lock */
 	smp_store_release(map_slot(h, s->start), s);
 	smp_store_release(map_slot(h, last), s);	/* as above */
 	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
@@ -35,8 +35,9 @@ void __spanheap_map_clear(struct spanheap *h, struct span *s)
 }
 
 /*
- * Leaves that begin inside an in-use span name it: one word per 2 MiB. Of the span that
- * starts at page start, those that begin in [from, end), all the caller's, from > start.
+ * h->cover[] gives, for each leaf that begins inside an in-use span, the start of that
+ * span. Set it for the leaves that begin in [from, end), pages of the span that starts at
+ * page start. The caller owns these pages, and from > start.
  */
 void spanheap_map_cover(struct spanheap *h, u32 start, u32 from, u32 end)
 {
@@ -48,7 +49,10 @@ void spanheap_map_cover(struct spanheap *h, u32 start, u32 from, u32 end)
 	}
 }
 
-/* The record that may hold page idx and where it starts; exact if it is in use */
+/*
+ * The record of the span that may hold page idx, and the start of that span. The answer
+ * is exact if an in-use span holds the page; otherwise the caller must validate it.
+ */
 static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 {
 	struct map_leaf *leaf = READ_ONCE(h->map[idx >> LEAF_SHIFT]);
@@ -62,14 +66,15 @@ static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 		*start = (idx & ~LEAF_MASK) | bit;
 		return READ_ONCE(leaf->span[bit]);
 	}
-	smp_rmb();	/* leaves before it were set before it: cover leads to one of them */
+	/* Earlier leaves were attached before this one; cover refers to one of them */
+	smp_rmb();
 	*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
 	return READ_ONCE(*map_slot(h, *start));
 }
 
 /*
- * The record that may hold addr, for a caller who validates what it is; in an
- * RCU read section
+ * The record of the span that may hold addr. The caller validates the record, and is in
+ * an RCU read section.
  */
 struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
 {
@@ -79,9 +84,9 @@ struct span *spanheap_span_guess(struct spanheap *h, const void *addr)
 }
 
 /*
- * The in-use span that holds addr; false when there is none. Takes no lock: a span
- * cannot change under a caller that holds it. Any other caller gets a span that was in
- * use at some point of the call, or false.
+ * Look up the in-use span that holds addr; false if there is none. This takes no lock: a
+ * span does not change while its user looks it up. Any other caller gets false, or a
+ * span that was in use at some point of the call.
  */
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view *v)
 {
@@ -92,10 +97,10 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 
 	if (!addr_to_idx(h, addr, &idx))
 		return false;
-	rcu_read_lock();	/* keeps the record a record */
+	rcu_read_lock();	/* SLAB_TYPESAFE_BY_RCU: the memory remains a record */
 	s = map_find(h, idx, &start);
 	if (s) {
-		/* The word before the fields: pairs with spanheap_publish() */
+		/* Read the word before the fields: pairs with spanheap_publish() */
 		word = smp_load_acquire(&s->word);
 		v->start = READ_ONCE(s->start);
 		v->nr_pages = READ_ONCE(s->nr_pages);
@@ -103,9 +108,9 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 		v->client = READ_ONCE(s->client);
 		test_hook(h, HOOK_LOOKUP_READ);
 		/*
-		 * The fields before the word is read again: pairs with the barrier of
-		 * __spanheap_put(). If the word is the same but for SPAN_SLOW, the fields
-		 * are those of one use.
+		 * Read the fields before the word is read again: pairs with the barrier of
+		 * __spanheap_put(). If the word has not changed, except for SPAN_SLOW, all
+		 * fields belong to the same use.
 		 */
 		smp_rmb();
 		found = word_state(word) == SPAN_INUSE &&
@@ -116,7 +121,7 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 	return found;
 }
 
-/* The start of the object that holds addr; NULL: no in-use span, or no object */
+/* The start of the object that holds addr. NULL: no in-use span or no whole object does. */
 void *spanheap_heap_object(struct spanheap *h, const void *addr)
 {
 	struct span_view v;
@@ -133,9 +138,9 @@ void *spanheap_heap_object(struct spanheap *h, const void *addr)
 }
 
 /*
- * A step of a walk: the first span that starts at or after page *idx, in as many leaves
- * as one hold of the lock may look at. NULL: none starts there. The walk goes on from
- * *idx, and is over when that is h->used or more.
+ * One step of a walk: find the first span that starts at or after page *idx. The step
+ * looks at HOLD_LEAVES leaves at most, to bound the hold of the lock. NULL: no span starts
+ * there; the walk continues at the new *idx, or is over if *idx >= h->used.
  */
 struct span *__spanheap_walk(struct spanheap *h, u32 *idx)
 {
@@ -166,8 +171,8 @@ struct span *__spanheap_next(struct spanheap *h, u32 idx)
 }
 
 /*
- * The span that holds page idx, whatever its state. NULL: there is none, or page idx is
- * far behind the start of a free span, for which no more leaves are looked at.
+ * The span that holds page idx, in any state. NULL: there is none, or page idx is more
+ * than HOLD_LEAVES leaves behind the start of a span that is not in use.
  */
 struct span *__spanheap_span_holding(struct spanheap *h, u32 idx)
 {
@@ -192,10 +197,11 @@ struct span *__spanheap_span_holding(struct spanheap *h, u32 idx)
 }
 
 /*
- * First page of [idx, end) that is backed (or not), else end. The caller owns all
- * of them. Leaves and groups where there is none are skipped: others who own a part of
- * those add their pages after they back them, and take them off after that, so at no
- * time is less counted than the caller's own pages, or more than all but its own.
+ * The first page of [idx, end) that is backed (or unbacked), or end. The caller owns all
+ * these pages. The counters of leaves and groups let the search skip those without such
+ * a page. Other tasks that own pages of the same leaf change its counter too, but each
+ * task adds and subtracts only its own pages. So the counter is never less than the
+ * number of the caller's backed pages, and never counts the caller's unbacked ones.
  */
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 {
@@ -222,8 +228,8 @@ u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed)
 }
 
 /*
- * The word with the bit of page idx, and the bits of it that are of [idx, idx + nr).
- * Returns how many these are.
+ * Find the word of the backed bitmap that has page idx, and the mask of those of its bits
+ * that belong to [idx, idx + nr). Returns how many bits these are.
  */
 static u32 backed_word(struct spanheap *h, u32 idx, u32 nr, atomic_long_t **word,
 		       unsigned long *mask)
@@ -243,9 +249,9 @@ static u8 *unit_slot(const struct spanheap *h, u32 unit)
 }
 
 /*
- * The use of these pages ends now. Called by their owner, with the heap lock or without.
- * Owners of other pages of the first and the last unit may write the same byte, a moment
- * later or earlier.
+ * Record that the use of these pages ends now. Their owner calls this, with or without
+ * the heap lock. The owners of other pages in the first and last unit may write to the
+ * same bytes at the same time.
  */
 void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr)
 {
@@ -262,15 +268,15 @@ void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr)
 }
 
 /*
- * How many epochs ago the last use ended of a page of the unit that page idx is in. After
- * 256 epochs idle pages seem to be young once more.
+ * The number of epochs since the last use of a page in the unit of page idx. The number
+ * wraps: after 256 epochs idle pages look young again.
  */
 u32 spanheap_unit_age(const struct spanheap *h, u32 idx)
 {
 	return (u8)(READ_ONCE(h->epoch) - READ_ONCE(*unit_slot(h, idx / UNIT_PAGES)));
 }
 
-/* Now, as in map_leaf.released; the clock's ticks are jiffies */
+/* The current time as map_leaf.released stores it; the clock's ticks are jiffies */
 static u16 released_now(const struct spanheap *h)
 {
 	return (u16)(h->clock() / HZ) ?: 1;
@@ -285,7 +291,7 @@ static void mark_released(struct spanheap *h, u32 idx, u32 nr)
 		WRITE_ONCE(h->map[unit / LEAF_UNITS]->released[unit % LEAF_UNITS], now);
 }
 
-/* How many of these pages are in units that lost pages within the last REFAULT_SECONDS */
+/* How many of these pages are in units with a release in the last REFAULT_SECONDS? */
 static u32 count_refaulted(struct spanheap *h, u32 idx, u32 nr)
 {
 	u16 now = released_now(h), then;
@@ -301,9 +307,9 @@ static u32 count_refaulted(struct spanheap *h, u32 idx, u32 nr)
 	return count;
 }
 
-/* ---- pages come and go ---- */
+/* ---- which pages are backed ---- */
 
-/* Only the owner of the pages calls this; a word may have other pages' bits too */
+/* Called by the owner of the pages. Atomic, as a word may have bits of other owners. */
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
 	u32 in_leaf = 0, n;
@@ -348,7 +354,7 @@ u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr)
 	return count;
 }
 
-/* How many of these pages, which have one owner, are backed */
+/* How many of these pages are backed? The caller is their only owner. */
 u32 spanheap_count_backed(struct spanheap *h, u32 idx, u32 nr)
 {
 	u32 n, count = 0;

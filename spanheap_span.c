@@ -2,9 +2,9 @@
 /*
  * The page heap under its lock: free lists, best fit, split, coalesce, grow.
  *
- * Descends from the page heap of the Go 1.3 runtime (mheap.c). This file calls the
- * span map only, sleeps nowhere and allocates nothing: callers bring the records and
- * map leaves that an operation may need (struct prep).
+ * Derived from the page heap of the Go 1.3 runtime (mheap.c). This file calls only the
+ * span map, does not sleep and allocates nothing: before an operation, its caller
+ * allocates the records and map leaves that the operation may need (struct prep).
  */
 #include <linux/mm.h>
 #include <trace/events/spanheap.h>
@@ -12,8 +12,8 @@
 #include "spanheap_internal.h"
 
 /*
- * A record is not in the state that it must be in: memory corruption, or a bug. The
- * caller leaves the span alone, so that it is lost, but nobody else is hurt.
+ * Report a record in a wrong state, because of memory corruption or a bug. The caller
+ * does not use the span any more: its pages are lost, but no other span is damaged.
  */
 void __cold spanheap_broken(struct spanheap *h, struct span *s, enum span_state from,
 			    enum span_state to)
@@ -27,7 +27,7 @@ void __cold spanheap_broken(struct spanheap *h, struct span *s, enum span_state 
 
 /* ---- records ---- */
 
-/* What the caller brought is the heap's from now on */
+/* Move the records of p to the heap's spare records */
 void __spanheap_absorb(struct spanheap *h, struct prep *p)
 {
 	list_splice_init(&p->records, &h->spare);
@@ -52,7 +52,7 @@ void __spanheap_drop_record(struct spanheap *h, struct span *s)
 	h->nr_spare++;
 }
 
-/* How many of the first nr pages of a free span are released: looks at the shorter part */
+/* How many of the first nr pages of s are unbacked? Counts in the shorter part of s. */
 static u32 released_before(struct spanheap *h, struct span *s, u32 nr)
 {
 	if (!s->nr_released)
@@ -84,7 +84,7 @@ static u32 __longest(struct spanheap *h)
 	return bit < SMALL_PAGES ? bit : 0;
 }
 
-/* Backed spans first, so that an exact fit finds memory before holes */
+/* Spans with backed pages go to the front, so that an exact fit finds memory first */
 static void __list_insert(struct spanheap *h, struct span *s)
 {
 	if (s->nr_pages >= SMALL_PAGES) {
@@ -135,7 +135,7 @@ static struct span *__fit_large(struct spanheap *h, u32 nr)
 	return best;
 }
 
-/* A span on the lists that cannot be there goes off them and is not used any more */
+/* Remove a corrupt span from the free lists; the heap does not use the span any more */
 static void __evict_broken(struct spanheap *h, struct span *s, u32 list)
 {
 	spanheap_broken(h, s, SPAN_FREE, SPAN_OWNED);
@@ -149,11 +149,11 @@ static void __evict_broken(struct spanheap *h, struct span *s, u32 list)
 	list_del_init(&s->lru);
 	h->nr_free--;
 	WRITE_ONCE(h->largest_free, __longest(h));
-	/* A neighbour that becomes free must not coalesce with it, whatever is wrong with s */
+	/* OWNED, so that no neighbour that becomes free coalesces with s */
 	WRITE_ONCE(s->word, (READ_ONCE(s->word) & SPAN_USES) | SPAN_OWNED);
 }
 
-/* Best fit: the smallest that fits; of the large, the lowest address */
+/* Best fit: the smallest span that fits; among large spans, the lowest address on a tie */
 static struct span *__fit(struct spanheap *h, u32 nr)
 {
 	struct span *s;
@@ -173,8 +173,8 @@ static struct span *__fit(struct spanheap *h, u32 nr)
 }
 
 /*
- * Cut a free span after nr pages. Both parts stay free and keep the place by age; the
- * second part is returned. Needs a spare record.
+ * Cut a free span after nr pages. Both parts stay free and keep their place in the list
+ * by age. Returns the second part. Needs a spare record.
  */
 struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 {
@@ -214,32 +214,32 @@ struct span *__spanheap_split(struct spanheap *h, struct span *s, u32 nr)
 }
 
 /*
- * Take a free span off the lists, for an allocation (OWNED) or a release. With
- * __spanheap_put() the only place where pages change between idle and unlisted.
+ * Take a free span off the lists, for an allocation (OWNED) or a release (RELEASING).
+ * This function and __spanheap_put() move pages between idle and unlisted.
  */
 void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state state)
 {
 	lockdep_assert_held(&h->lock);
 	__list_remove(h, s);
 	list_del_init(&s->lru);
-	span_move(h, s, SPAN_FREE, state);	/* __fit() and the releaser have looked */
+	span_move(h, s, SPAN_FREE, state);	/* on a free list, so its state is FREE */
 	if (state == SPAN_OWNED) {
 		h->unlisted_pages += s->nr_pages;
 		h->released_pages -= s->nr_released;
 		h->peak = max(h->peak, h->unlisted_pages);
-		if (!has_backed(s))	/* if it comes back with memory, that is new */
+		if (!has_backed(s))	/* if s is put back, all its memory is new */
 			s->epoch = h->epoch;
 	} else {
 		h->nr_releasing++;
 	}
-	h->seq++;	/* a walk that sums over the map must see it, even without a split */
+	h->seq++;	/* tells a walk that sums over the map, even without a split */
 }
 
 /* ---- idle age ---- */
 
 /*
- * The use of s, OWNED or CACHED, ends now. The heap lock may be held, but it need not, and
- * a long span takes a while.
+ * Record that the use of s, OWNED or CACHED, ends now. The heap lock is optional; for a
+ * long span callers avoid it, as this takes a step for each unit.
  */
 void spanheap_age_now(struct spanheap *h, struct span *s)
 {
@@ -248,8 +248,8 @@ void spanheap_age_now(struct spanheap *h, struct span *s)
 }
 
 /*
- * s, free and with backed pages, goes on the list of its age: at the front if a releaser
- * had it, so that this releaser goes on with it.
+ * Put s, which is free and has backed pages, on the list of its age. A span that returns
+ * from a releaser goes to the front, so that the releaser continues with it.
  */
 static void __list_by_age(struct spanheap *h, struct span *s, bool front)
 {
@@ -261,7 +261,7 @@ static void __list_by_age(struct spanheap *h, struct span *s, bool front)
 		list_add_tail(&s->lru, list);
 }
 
-/* As the epoch of s is another one now */
+/* Move s to the list of its age, after s->epoch was changed */
 void __spanheap_place(struct spanheap *h, struct span *s)
 {
 	lockdep_assert_held(&h->lock);
@@ -270,7 +270,7 @@ void __spanheap_place(struct spanheap *h, struct span *s)
 		__list_by_age(h, s, false);
 }
 
-/* Everything idle is older by an epoch, however much that is */
+/* Make all idle spans older by one epoch. The work does not depend on their number. */
 void __spanheap_next_epoch(struct spanheap *h)
 {
 	u32 i;
@@ -282,8 +282,9 @@ void __spanheap_next_epoch(struct spanheap *h)
 }
 
 /*
- * Free neighbour n goes into s, which is on no list. The oldest backed pages decide about
- * the age of the whole, so that no use of pages keeps others from going back.
+ * Merge the free neighbour n into s, which is on no list. The oldest backed pages
+ * determine the age of the result, so that recent use of some pages does not delay the
+ * release of the others.
  */
 static void __merge(struct spanheap *h, struct span *s, struct span *n)
 {
@@ -311,7 +312,7 @@ static bool may_put(enum span_state state)
 
 /*
  * Make s free and coalesce it with its free neighbours. The caller has set nr_released,
- * needzero and, if any page is backed, the epoch: by spanheap_age_now() after a use.
+ * needzero and, if a page is backed, the epoch. After a use, spanheap_age_now() sets it.
  */
 void __spanheap_put(struct spanheap *h, struct span *s)
 {
@@ -333,7 +334,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 		h->uncached_pages += old == SPAN_CACHED ? s->nr_pages : 0;
 	}
 	span_move(h, s, old, SPAN_FREE);
-	smp_wmb();	/* the word before the fields: pairs with spanheap_heap_lookup() */
+	/* Store the word before the fields: pairs with spanheap_heap_lookup() */
+	smp_wmb();
 	s->client = NULL;
 	s->obj_size = 0;
 	s->shared = false;
@@ -360,8 +362,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 }
 
 /*
- * s, OWNED, is idle from now on, but something is done to its pages before it becomes
- * free (or a guard). The owner of the list completes that.
+ * Count s, which is OWNED, as idle, and queue it on list. The task that empties the list
+ * clears or unbacks the pages of s, then makes s free or a guard.
  */
 void __spanheap_defer(struct spanheap *h, struct span *s, struct llist_head *list)
 {
@@ -378,9 +380,9 @@ void __spanheap_defer(struct spanheap *h, struct span *s, struct llist_head *lis
 /* ---- growth ---- */
 
 /*
- * Grow the used part so that a free span of nr pages exists. -EAGAIN: the caller brings
- * p->want_leaves leaves and calls again, in another hold of the lock if there are many.
- * Leaves beyond the used part are empty, and whoever grows next goes on behind them.
+ * Grow the used part so that a free span of nr pages exists. -EAGAIN: the caller must
+ * allocate p->want_leaves leaves and call again. One call attaches HOLD_LEAVES leaves at
+ * most. Attached leaves beyond the used part stay empty until a growth uses them.
  * -ENOSPC: the arena is full.
  */
 int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
@@ -393,7 +395,7 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 	if (ask > room || p->exact)
 		ask = nr;
 	if (ask > room && h->used) {
-		/* The free tail counts: only the rest of the ask is grown */
+		/* The free tail counts: grow only by the pages that it lacks */
 		s = *map_slot(h, h->used - 1);
 		if (span_state(s) == SPAN_FREE && s->nr_pages < nr)
 			ask = nr - s->nr_pages;
@@ -408,7 +410,7 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 		p->leaves = leaf->next;
 		p->nr_leaves--;
 		steps_done(1);
-		/* A leaf is empty before it is seen */
+		/* Store the zeroed leaf before its pointer, which look-ups follow */
 		smp_store_release(&h->map[h->nr_map_leaves], leaf);
 		WRITE_ONCE(h->nr_map_leaves, h->nr_map_leaves + 1);
 	}
@@ -435,10 +437,10 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 /* ---- carving ---- */
 
 /*
- * Carve nr pages out of the free lists: find the best fit, or grow if the caller
- * allows it, and split off what is in front of the alignment and behind the end. The
- * span is OWNED. -EAGAIN: bring what p lacks and call again. -ENOSPC: nothing fits,
- * and the heap may not, or cannot, grow.
+ * Carve nr pages out of the free lists: find the best fit, or grow if the caller allows
+ * it, then split off the pages before the aligned start and behind the end. The returned
+ * span is OWNED. -EAGAIN: the caller must allocate what p lacks and call again. -ENOSPC:
+ * no span fits, and the heap may not or cannot grow.
  */
 struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 			      struct prep *p)
@@ -456,7 +458,7 @@ struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 		if (err)
 			return ERR_PTR(err);
 		s = __fit(h, ask);
-		if (!s)		/* what was grown cannot be used */
+		if (!s)		/* the grown span was corrupt, see __fit() */
 			return ERR_PTR(-ENOSPC);
 	}
 	lead = -((unsigned long)span_addr(h, s) >> PAGE_SHIFT) & (align - 1);
@@ -468,7 +470,7 @@ struct span *__spanheap_carve(struct spanheap *h, u32 nr, u32 align, bool grow,
 	return s;
 }
 
-/* Cut an OWNED span after nr pages; the tail is OWNED, too. Needs a spare record. */
+/* Cut an OWNED span after nr pages. The returned tail is OWNED. Needs a spare record. */
 struct span *__spanheap_cut_tail(struct spanheap *h, struct span *s, u32 nr)
 {
 	struct span *t = __spanheap_new_record(h);
@@ -495,8 +497,8 @@ struct span *__spanheap_cut_tail(struct spanheap *h, struct span *s, u32 nr)
 }
 
 /*
- * The last page of an OWNED span becomes its guard: a page without memory that is no
- * part of the span. A page that has memory loses it first.
+ * Make the last page of an OWNED span its guard: an unbacked page that is no longer part
+ * of the span. A backed page is queued to be unbacked first.
  */
 void __spanheap_cut_guard(struct spanheap *h, struct span *s)
 {
@@ -515,8 +517,8 @@ void __spanheap_cut_guard(struct spanheap *h, struct span *s)
 }
 
 /*
- * Carve the nr free pages right behind s, growing the heap where s is its last span.
- * -ENOSPC: those pages are not free.
+ * Carve the nr free pages right behind s. If the used part ends there, grow the heap.
+ * -EAGAIN: as for __spanheap_carve(). -ENOSPC: these pages are not free.
  */
 struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
 				     struct prep *p)
@@ -546,7 +548,7 @@ struct span *__spanheap_carve_behind(struct spanheap *h, struct span *s, u32 nr,
 
 /* ---- spans out of caches ---- */
 
-/* Spans that came out of a cache go into the free lists */
+/* Put spans that came out of a cache into the free lists */
 void spanheap_put_cached(struct spanheap *h, struct llist_node *first)
 {
 	unsigned long flags;

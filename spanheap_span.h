@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A span: one run of pages of the arena, and its record.
+ * A span is one run of pages of the arena. Its record is struct span.
  */
 #ifndef _SPANHEAP_SPAN_H
 #define _SPANHEAP_SPAN_H
@@ -20,55 +20,55 @@ struct span;
 #define LEAF_SHIFT	9			/* a leaf of the map: 512 pages */
 #define LEAF_PAGES	(1u << LEAF_SHIFT)
 #define LEAF_MASK	(LEAF_PAGES - 1)
-#define GROUP_SHIFT	(2 * LEAF_SHIFT)	/* leaves whose backed pages are summed */
+#define GROUP_SHIFT	(2 * LEAF_SHIFT)	/* a group: leaves that share a counter */
 #define GROUP_PAGES	(1u << GROUP_SHIFT)
 #define GROUP_MASK	(GROUP_PAGES - 1)
 #define LEAVES_PER_GROUP	(GROUP_PAGES / LEAF_PAGES)
-#define SMALL_PAGES	256u			/* from here on: the tree */
+#define SMALL_PAGES	256u			/* free spans of this length are in a tree */
 #define GROW_UNIT	(SZ_64K >> PAGE_SHIFT)
-#define UNIT_PAGES	GROW_UNIT		/* how finely idle age is kept */
+#define UNIT_PAGES	GROW_UNIT		/* a unit: pages that share one idle age */
 #define LEAF_UNITS	(LEAF_PAGES / UNIT_PAGES)
-#define AGES		4u			/* idle for 0, 1, 2, and more epochs */
+#define AGES		4u			/* lists: idle for 0, 1, 2, 3 or more epochs */
 #define GROW_MIN	(SZ_1M >> PAGE_SHIFT)
 
 /*
- * The state of a record. Only the owner of an OWNED or RELEASING span touches its
- * pages, and the free lists do not coalesce with such a span.
+ * The state of a span. Only the task that owns an OWNED or RELEASING span touches
+ * the pages of that span. Freed neighbours do not coalesce with it.
  */
 enum span_state {
 	SPAN_DEAD,		/* the record is not in the map */
-	SPAN_FREE,		/* on a free list; on a list by age if any page is backed */
-	SPAN_OWNED,		/* one task brings it into use or out of use */
-	SPAN_INUSE,		/* a client has it */
-	SPAN_RELEASING,		/* a releaser takes its pages away */
+	SPAN_FREE,		/* on a free list; also on a list by age if a page is backed */
+	SPAN_OWNED,		/* one task allocates, frees or resizes the span */
+	SPAN_INUSE,		/* allocated to a client */
+	SPAN_RELEASING,		/* one task unbacks or clears pages of the free span */
 	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
-	SPAN_GUARD,		/* the page without memory behind an in-use span */
+	SPAN_GUARD,		/* the unbacked page behind an in-use span */
 };
 
 /*
- * span.word: the state, a flag, and above them the number of times the record came
- * into use. A free compares and swaps all of it at once, so a free that was delayed
- * while the record got another life changes nothing.
+ * span.word holds the state, a flag, and above them a count of the record's uses. A
+ * free compares and swaps the whole word. If the span was freed and allocated again in
+ * between, the count differs, and the late free changes nothing.
  */
 #define SPAN_STATE	0xffull
 #define SPAN_SLOW	0x100ull		/* INUSE: the free must take the heap lock */
-#define SPAN_USE	0x10000ull		/* one more use */
+#define SPAN_USE	0x10000ull		/* one use */
 #define SPAN_USES	(~(SPAN_USE - 1))
 
 /*
- * Does a sweep callback run for the span? Until the callback returns, the record
- * and its pages stay, even if the owner frees the span.
+ * Does a sweep callback run for the span? The span keeps its record and its pages until
+ * the callback returns, even if the client frees the span.
  */
 enum span_sweep {
 	SWEEP_NONE,
 	SWEEP_RUNNING,
-	SWEEP_FREED,		/* OWNED; the sweeper completes the owner's free */
+	SWEEP_FREED,		/* OWNED; the sweeper completes the client's free */
 };
 
 /*
- * The record of a span. Fields are written by the owner of an OWNED, CACHED or
- * RELEASING span, or under the heap lock. Look-ups read the first group without
- * either, and validate what they read.
+ * The record of a span. The task or cache that owns an OWNED, CACHED or RELEASING span
+ * writes the fields; other writers hold the heap lock. Look-ups read the first group
+ * without a lock and validate the values.
  */
 struct span {
 	u64 word;			/* SPAN_STATE, SPAN_SLOW, SPAN_USES */
@@ -78,18 +78,18 @@ struct span {
 	unsigned long caller;		/* allocating call site */
 	u32 obj_size;			/* bytes; 0: the span is one object */
 
-	u32 nr_released;		/* FREE, OWNED: pages without memory */
+	u32 nr_released;		/* FREE, OWNED, RELEASING: unbacked pages */
 	bool needzero;			/* backed pages may hold old data */
-	u8 sweep;			/* of a swept client: enum span_sweep */
-	bool shared;			/* INUSE: others may refer to its pages */
-	bool guarded : 1;		/* INUSE: a guard page is behind it; heap lock */
+	u8 sweep;			/* enum span_sweep; spans of a swept client */
+	bool shared;			/* INUSE: others may hold references to the pages */
+	bool guarded : 1;		/* INUSE: the next page is a guard page; heap lock */
 	bool guard : 1;			/* RELEASING: becomes GUARD, not FREE; heap lock */
-	u32 writer;			/* the only client that wrote to the pages since they
-					 * came from the system (spanheap_client.writer), or 0
+	u32 writer;			/* spanheap_client.writer of the only client that wrote
+					 * to the pages since they came from the system, or 0
 					 */
 	union {
-		u32 epoch;		/* FREE: no backed page was last used before this epoch;
-					 * set before __spanheap_put()
+		u32 epoch;		/* FREE: each backed page was last used in this epoch or
+					 * later; set before __spanheap_put()
 					 */
 		u32 sweepgen;		/* INUSE, of a swept client */
 		unsigned long freer;	/* CACHED: call site of the free */
@@ -97,26 +97,26 @@ struct span {
 	union {
 		struct list_head list;	/* FREE, small; spare record; busy list */
 		struct rb_node node;	/* FREE, large */
-		struct llist_node cached;	/* CACHED, on a shelf or on its way out;
-						 * RELEASING, in spanheap.dropping
+		struct llist_node cached;	/* CACHED: shelf, or list out of a cache;
+						 * RELEASING: spanheap.dropping or .freeing
 						 */
-		struct span *ahead;	/* INUSE: a span likely to be freed next, to prefetch */
+		struct span *ahead;	/* INUSE: prefetched, as it is likely freed next */
 	};
-	/* What the cached pair uses is above, in one cache line */
-	struct list_head lru;		/* FREE with backed pages: in spanheap.idle, by age */
-	struct rb_root specials;	/* special lock; empty unless in use */
+	/* The allocation and free of a cached span use only the fields above: one cache line */
+	struct list_head lru;		/* FREE with backed pages: spanheap.idle[] */
+	struct rb_root specials;	/* special lock; empty if the span is not in use */
 };
 
-/* Specials at one address are in this order */
+/* The specials of one address are sorted in this order */
 enum special_kind {
 	SPECIAL_FINALIZER,
-	SPECIAL_QUEUED,			/* a finalizer that is about to run, or runs */
+	SPECIAL_QUEUED,			/* a finalizer that is queued or runs */
 	SPECIAL_PROFILE,
 };
 
 /*
- * A record attached to an address in an in-use span, at most one of a kind at an
- * address. First member of a finalizer or of a profile record.
+ * A record attached to an address in an in-use span. An address has at most one of each
+ * kind. A finalizer and a profile record have this as their first member.
  */
 struct special {
 	struct rb_node node;		/* span.specials, by (offset, kind) */
@@ -127,18 +127,18 @@ struct special {
 /* A piece of the span map, allocated when the arena grows into it */
 struct map_leaf {
 	struct span **span;		/* first and last page of each span */
-	struct map_leaf *next;		/* while not yet in the map */
+	struct map_leaf *next;		/* before the leaf is in the map */
 	DECLARE_BITMAP(starts, LEAF_PAGES);	/* first pages; heap lock */
-	DECLARE_BITMAP(backed, LEAF_PAGES);	/* atomic; written by the owner of the page */
-	u8 used[LEAF_UNITS];		/* low bits of the epoch in which the last use of a page of
-					 * the unit ended; written by the owners of its pages
+	DECLARE_BITMAP(backed, LEAF_PAGES);	/* atomic; written by the page's owner */
+	u8 used[LEAF_UNITS];		/* epoch, low bits, in which a page of the unit was
+					 * last used; written by the pages' owners
 					 */
-	u16 released[LEAF_UNITS];	/* when a page of the unit went back to the system: low
-					 * bits of seconds, 0: never; written as used[]
+	u16 released[LEAF_UNITS];	/* seconds, low bits, when a page of the unit was
+					 * released; 0: never; written as used[]
 					 */
 };
 
-/* What a look-up tells of an in-use span */
+/* Result of a look-up: a copy of the fields of an in-use span */
 struct span_view {
 	u32 start;
 	u32 nr_pages;
@@ -166,10 +166,10 @@ static inline enum span_state span_state(const struct span *s)
 }
 
 /*
- * Move s, which is the caller's alone, to another state. False: s was not in the state
- * it must have been in. That is reported once, and the caller leaves s alone. word is an
- * earlier value of s->word, and has the use count: with that, a store to s->word does not
- * wait for the store before. An allocation and a free of a cached span are four.
+ * Move s, which the caller owns, from one state to another. False: s was in a wrong
+ * state. The first such span is reported, and the caller must not use s any more. word is
+ * an earlier value of s->word with the same use count. With it, the store to s->word does
+ * not wait for the previous store. Allocating and freeing a cached span takes four stores.
  */
 static inline bool span_move_seen(struct spanheap *h, struct span *s, u64 word,
 				  enum span_state from, enum span_state to)
@@ -190,8 +190,8 @@ static inline bool span_move(struct spanheap *h, struct span *s, enum span_state
 }
 
 /*
- * Take s out of use if it is still in the use in which word was read. False: it is
- * not, so that a free or resize that began then is a bad one by now.
+ * Take s out of use, if s is still in the use in which the caller read word. False:
+ * that use has ended, so the caller's free or resize is a bad one.
  */
 static inline bool span_claim(struct span *s, u64 word)
 {
@@ -206,8 +206,8 @@ static inline bool span_claim(struct span *s, u64 word)
 }
 
 /*
- * Send the free of s, if it is in use, to the heap lock. False: it is not in use.
- * Frees of other spans never look for what this one has attached.
+ * Make the free of s take the heap lock. False: s is not in use. A free without
+ * SPAN_SLOW looks neither for specials nor for references to the pages.
  */
 static inline bool span_set_slow(struct span *s)
 {
@@ -223,20 +223,20 @@ static inline bool span_set_slow(struct span *s)
 	return false;
 }
 
-/* Has any page of a FREE or OWNED span memory? */
+/* Is any page of the span backed? The span is FREE, OWNED or RELEASING. */
 static inline bool has_backed(const struct span *s)
 {
 	return s->nr_released < s->nr_pages;
 }
 
-/* The order of large free spans: best fit is the first that is long enough */
+/* The order of large free spans: the first span that is long enough is the best fit */
 static inline bool large_less(const struct span *a, const struct span *b)
 {
 	return a->nr_pages != b->nr_pages ? a->nr_pages < b->nr_pages :
 					    a->start < b->start;
 }
 
-/* How many objects a span holds beyond the one that any span counts for */
+/* A span counts as one object. How many more does this one hold? */
 static inline s64 extra_objects(u32 nr_pages, u32 obj_size)
 {
 	return obj_size ? (s64)(((u64)nr_pages << PAGE_SHIFT) / obj_size) - 1 : 0;
