@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Containers of backed free spans: per-CPU caches, and the depots and shelves by
- * which spans travel between CPUs. They know no heap: a span goes in, a span comes
- * out, and what a cache has no room for is returned to the caller.
+ * Containers of backed free spans: per-CPU caches, and the depots and shelves through
+ * which spans travel between CPUs. The containers do not know the heap. A push returns
+ * to its caller the spans for which a cache has no room.
  *
- * A CPU's cache has no lock. Only that CPU touches it, in its section: with
+ * A CPU's cache has no lock. Only that CPU touches the cache, inside a section: with
  * preemption off and "entered" set. An interrupt that finds "entered" set gets no
- * section and its caller takes the slow path. Another CPU reaches the cache only by
- * an interrupt to its owner, see spanheap_cache_visit(), which retries while it finds
- * the owner in its section. Such an interrupt is sent only to a CPU that has something,
- * and exchanges some pointers: what it got is worked on outside.
+ * section, and its allocation or free takes the slow path. Another CPU reaches the
+ * cache only through an IPI to the cache's CPU. spanheap_cache_visit() sends the IPI
+ * again as long as it arrives inside a section. Only CPUs whose caches hold something
+ * get an IPI, and the IPI only exchanges some pointers.
  */
 #ifndef _SPANHEAP_CACHE_H
 #define _SPANHEAP_CACHE_H
@@ -26,13 +26,13 @@
 #include "spanheap_steps.h"
 
 #define CACHE_PAGES	16u			/* longest span in a magazine */
-#define MAG_MAX		256u			/* spans in a magazine, at most */
-#define MAG_AHEAD	4u			/* spans looked ahead in it */
+#define MAG_MAX		256u			/* most spans in a magazine */
+#define MAG_AHEAD	4u			/* distance of prefetched spans in it */
 #define DEPOT_MAGS	8u			/* a node's magazines for each length */
 #define SLOT_PAGES	256u			/* longest span in a slot */
-#define CACHE_SLOTS	4u			/* longer spans that a CPU keeps */
+#define CACHE_SLOTS	4u			/* slots of a CPU, for longer spans */
 
-/* Free spans of one length, last in first out. Its holder knows how many. */
+/* Free spans of one length, last in first out. The holder keeps their number. */
 struct magazine {
 	struct magazine *next;		/* in a depot */
 	struct span *span[];
@@ -51,7 +51,7 @@ struct cache_bin {
 struct heap_counts {
 	u64 allocs;
 	u64 frees;
-	s64 extra_objects;		/* objects beyond one a span */
+	s64 extra_objects;		/* objects beyond one per span */
 	s64 pushed_pages;		/* put into caches */
 	s64 popped_pages;		/* taken out of caches by allocations */
 	u64 zeroed_pages;
@@ -61,65 +61,68 @@ struct heap_counts {
 /* One CPU's cache and counters: written by that CPU only, in its section */
 struct span_cache {
 	bool entered;
-	u32 cpu;			/* whose it is; constant */
-	u32 node;			/* where that CPU is; constant */
+	u32 cpu;			/* constant */
+	u32 node;			/* of the CPU; constant */
 	struct heap_counts n;
-	s64 prof_at;			/* more n.popped_pages than this: a sample of the profile */
-	u64 prof_distance;		/* what that was drawn from: mean bytes */
-	u64 prof_last;			/* when the last one was, in ns */
+	s64 prof_at;			/* n.popped_pages beyond this: sample the allocation */
+	u64 prof_distance;		/* mean of the distribution of prof_at; bytes */
+	u64 prof_last;			/* time of the last sample, ns */
 	struct rnd_state prof_rnd;
 	struct cache_bin bin[CACHE_PAGES + 1];
-	struct span *slot[CACHE_SLOTS];	/* longer ones; NULL: empty */
+	struct span *slot[CACHE_SLOTS];	/* longer spans; NULL: empty */
 	u32 slot_nr[CACHE_SLOTS];	/* their pages, so that a search touches no span */
-	u32 next_slot;			/* emptied next when all are full */
-	void *magazines;		/* their memory; constant */
+	u32 next_slot;			/* the slot to replace when all are full */
+	void *magazines;		/* memory of the magazines; constant */
 };
 
-/* Magazines of one length that no CPU has; one is left there for each taken */
+/*
+ * A node's magazines of one length that are in no CPU's cache. A CPU exchanges magazines
+ * with the depot, so their number is constant.
+ */
 struct cache_depot {
 	raw_spinlock_t lock;
 	struct magazine *full;
 	struct magazine *empty;
 } ____cacheline_aligned_in_smp;
 
-/* Spans of one length that had no slot */
+/* Spans of one length for which CPUs had no slot */
 struct cache_shelf {
 	raw_spinlock_t lock;
 	u32 nr;
 	struct llist_node *first;
 } ____cacheline_aligned_in_smp;
 
-/* Empty magazines, to be exchanged for those of a CPU; and what the CPU had */
+/* Empty magazines, which an IPI exchanges for the magazines and slots of a CPU */
 struct cache_set {
 	struct cache_bin bin[CACHE_PAGES + 1];
 	struct span *slot[CACHE_SLOTS];
 };
 
-/* What the CPUs of a node share */
+/* The containers that the CPUs of a node share */
 struct cache_node {
-	struct cache_set spare;		/* the heap's drain_lock; else empty */
+	struct cache_set spare;		/* spanheap.drain_lock; empty if not held */
 	struct cache_depot depot[CACHE_PAGES + 1];
 	struct cache_shelf shelf[SLOT_PAGES + 1];
-	void *magazines;		/* their memory */
+	void *magazines;		/* memory of the magazines */
 };
 
 /* All caches of a heap */
 struct span_caches {
 	/* read by every operation */
 	struct span_cache __percpu *cpu;	/* constant; NULL: no caches */
-	u32 max_pages;			/* constant; longest span that is cached */
-	atomic_t paused;		/* > 0: nobody enters a section */
+	u32 max_pages;			/* longest span that is cached; constant */
+	atomic_t paused;		/* > 0: no CPU enters a section */
 
 	/* constant after init */
 	struct cache_node **node;	/* [nr_node_ids]; NULL: no such node */
 	unsigned long mag_pages;	/* the cache_kb parameter, in pages */
-	unsigned long shelf_pages;	/* on a shelf, at most */
+	unsigned long shelf_pages;	/* most pages on a shelf */
 	size_t bytes;			/* memory of caches and nodes */
 };
 
-/* A function that runs on CPUs, outside of their sections */
+/* A function that runs on other CPUs, outside of their sections */
 struct cache_visit {
-	/* Has c anything for fn? Called on any CPU, without a lock. */
+	/* Must fn run for c? Called on any CPU, without a lock. */
 	bool (*wanted)(struct cache_visit *v, struct span_cache *c);
 	void (*fn)(struct cache_visit *v, struct span_cache *c);
 	struct span_caches *caches;
@@ -158,9 +161,9 @@ struct llist_node *spanheap_depot_empty(struct span_caches *cs, int nid, u32 nr)
 /* ---- a CPU's section ---- */
 
 /*
- * NULL: the caller is an interrupt that came into a section, or caches are paused.
- * Interrupts nest, so "entered" needs no atomic operation: an interrupt that comes
- * between the test and the store has left its section when the store is done.
+ * NULL: this interrupt has interrupted a section, or the caches are paused. "entered"
+ * needs no atomic operation, because interrupts nest: an interrupt between the test and
+ * the store has left its own section before the store.
  */
 static inline struct span_cache *cache_enter(struct span_caches *cs)
 {
@@ -173,9 +176,9 @@ static inline struct span_cache *cache_enter(struct span_caches *cs)
 	WRITE_ONCE(c->entered, true);
 	barrier();	/* the section begins */
 	/*
-	 * Test paused after preemption is off: spanheap_cache_pause() raises it, then
-	 * waits for a grace period of RCU. A section that has not seen paused began
-	 * before that, and is over when the grace period is.
+	 * Test paused with preemption off: spanheap_cache_pause() increments paused, then
+	 * waits for an RCU grace period. A section that has read 0 began before the
+	 * grace period, and ends before it.
 	 */
 	if (unlikely(atomic_read(&cs->paused))) {
 		WRITE_ONCE(c->entered, false);
@@ -197,8 +200,9 @@ static inline void cache_leave(struct span_cache *c)
 /* ---- pop and push; in the section ---- */
 
 /*
- * The spans ahead are handed out next, and their user may well free them after this
- * one. If another CPU had them last, fetching their records takes a while.
+ * Prefetch the record of a span that is popped soon: another CPU may have written to
+ * that record last. s->ahead lets the free of s prefetch it again, because spans are
+ * often freed in the order of their allocation.
  */
 static inline struct span *bin_pop(struct span_caches *cs, struct cache_bin *bin, u32 nr)
 {
@@ -267,7 +271,7 @@ static inline struct span *cache_pop(struct span_caches *cs, struct span_cache *
 				   slot_pop(cs, c, nr);
 }
 
-/* Returns a list of spans that have no room here any more, for the page heap */
+/* Returns the list of spans for which there is no room; the caller frees them to the heap */
 static inline struct llist_node *cache_push(struct span_caches *cs, struct span_cache *c,
 					    struct span *s)
 {
@@ -276,8 +280,9 @@ static inline struct llist_node *cache_push(struct span_caches *cs, struct span_
 }
 
 /*
- * The sum of every CPU's share. Pages first: the invariant check compares them if
- * no operation was counted meanwhile, and a CPU counts an operation before its pages.
+ * The sum of every CPU's share. Read the pages first, because a CPU counts an operation
+ * before its pages. If check_cpus() then finds the number of operations unchanged, the
+ * pages are those of the same moment.
  */
 static inline struct heap_counts cache_sum(const struct span_caches *cs)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A client: what it has, and what of it is swept.
+ * A client, its counters, and the lists of its spans that are swept.
  */
 #ifndef _SPANHEAP_CLIENT_H
 #define _SPANHEAP_CLIENT_H
@@ -15,50 +15,50 @@
 
 struct spanheap;
 
-#define FOLD_PAGES	128LL	/* a CPU's share of a client's pages, at most, or two spans */
+#define FOLD_PAGES	128LL	/* a CPU's largest share of a client's pages; or two spans */
 
 /* A CPU's share of a client's numbers: written by that CPU only, in its section */
 struct client_counts {
 	u64 allocs;
 	u64 frees;
-	s64 pages;			/* not yet in spanheap_client.pages */
-	s64 peak;			/* highest value of pages since it was 0 */
+	s64 pages;			/* not yet in spanheap_client.pages; may be negative */
+	s64 peak;			/* highest value of pages since the last fold */
 };
 
 struct spanheap_client {
 	struct spanheap *heap;
 	unsigned int flags;
-	u32 writer;			/* with SPANHEAP_SKIP_INIT: its number, else 0 */
+	u32 writer;			/* number of a SPANHEAP_SKIP_INIT client; others: 0 */
 	char name[SPANHEAP_NAME_MAX + 1];
 	const struct spanheap_client_ops *ops;
 	void *priv;
 	struct client_sweep *sweep;	/* constant; NULL: not swept */
-	bool uncached;			/* constant; swept, guarded or shared: no cache serves it */
+	bool uncached;			/* constant; swept, guarded or shared: uses no caches */
 	struct list_head list;		/* clients_lock */
 	struct kobject kobj;
-	struct completion released;	/* the last reference to kobj is gone */
-	struct rcu_head rcu;		/* after unregistering */
+	struct completion released;	/* completed by the last put of kobj */
+	struct rcu_head rcu;		/* frees the client after it was unregistered */
 	atomic_t queued;		/* finalizers queued or running */
-	struct mutex collect_lock;	/* one collection at a time */
-	struct mutex cycle_lock;	/* one beginning of a cycle at a time */
+	struct mutex collect_lock;	/* one collect callback at a time */
+	struct mutex cycle_lock;	/* one task begins a cycle at a time */
 
-	struct mutex limit_lock;	/* one writer of limit_pages */
-	u64 limit_pages;		/* 0: none; read without a lock */
+	struct mutex limit_lock;	/* writers of limit_pages */
+	u64 limit_pages;		/* 0: no limit; read without a lock */
 	struct client_counts __percpu *counts;
 
 	/*
-	 * In use: pages plus every CPU's share. With a limit the shares are 0
-	 * and pages is exact. Not in a line that each operation reads.
+	 * Pages in use are this plus every CPU's share. With a limit the shares are 0 and
+	 * this is exact. The fast path reads nothing in this cache line.
 	 */
 	atomic64_t pages ____cacheline_aligned_in_smp;
 	atomic64_t peak_pages;
 
 	/* heap lock */
-	unsigned long last_cycle;	/* begun or asked for; heap clock ticks */
-	u32 users;			/* in or about callbacks */
+	unsigned long last_cycle;	/* last begin or forced collection; heap clock ticks */
+	u32 users;			/* tasks that run or prepare callbacks, or resize */
 	bool gone;			/* being unregistered: no new users */
 
-	/* heap lock: the slow path's part, a CPU's share comes on top */
+	/* heap lock: counted by the slow path; the CPUs' shares are extra */
 	u64 allocs;
 	u64 frees;
 	u64 failed_allocs;
@@ -67,27 +67,27 @@ struct spanheap_client {
 /*
  * The in-use spans of a client with a sweep callback; heap lock.
  *
- * A span's sweepgen is gen - 2: unswept; gen - 1: being swept, the verdict counts;
- * gen: swept, or allocated in this cycle. Unswept spans are at the front of their
- * list, so an unswept span of a size is the first of its list or there is none.
- * A span that is being resized is on no list.
+ * Values of a span's sweepgen: gen - 2 is unswept. gen - 1 is being swept, and the
+ * verdict will be used. gen is swept, or allocated in this cycle. Unswept spans are at
+ * the front of their list, so it is enough to look at the first span of a list. A span
+ * that is being resized is on no list.
  */
 struct client_sweep {
 	struct spanheap_client *client;	/* constant */
-	u32 gen;			/* grows by 2 a cycle, and wraps */
+	u32 gen;			/* each cycle adds 2; wraps */
 	u32 nr_busy;			/* spans on the lists */
 	u32 nr_unswept;
-	u32 running;			/* sweep callbacks */
-	struct list_head node;		/* spanheap.unswept, if any span is */
-	DECLARE_BITMAP(todo, SMALL_PAGES + 1);	/* 0: none unswept on that list */
-	struct list_head busy[SMALL_PAGES + 1];	/* by pages; the last: larger ones */
+	u32 running;			/* sweep callbacks that run */
+	struct list_head node;		/* in spanheap.unswept, if nr_unswept is not 0 */
+	DECLARE_BITMAP(todo, SMALL_PAGES + 1);	/* bit 0: no unswept span on that list */
+	struct list_head busy[SMALL_PAGES + 1];	/* by pages; longer spans: the last list */
 };
 
 /* A callback in progress, on the stack of the task that runs it */
 struct callback {
 	struct list_head list;		/* spanheap.callbacks */
 	struct task_struct *task;
-	bool sweep;			/* else collect, or a finalizer */
+	bool sweep;			/* false: a collect callback or a finalizer */
 };
 
 /* The busy list of an in-use span of a swept client */
@@ -102,15 +102,15 @@ static inline bool unswept(const struct client_sweep *sw, const struct span *s)
 }
 
 /*
- * A limit in pages, of an attribute or of the sysfs file: rounded down, but to no less
- * than a page, as 0 is no limit
+ * Convert a limit, from an attribute or from sysfs, to pages. Round down, but to at
+ * least one page, because 0 pages means no limit.
  */
 static inline u64 limit_to_pages(u64 bytes)
 {
 	return bytes ? max_t(u64, bytes >> PAGE_SHIFT, 1) : 0;
 }
 
-/* Must client c get s cleared? With SPANHEAP_SKIP_INIT it may see its own old data. */
+/* Must s be cleared for client c? A SPANHEAP_SKIP_INIT client may see its own old data. */
 static inline bool wants_zero(const struct span *s, const struct spanheap_client *c,
 			      gfp_t gfp)
 {
@@ -134,7 +134,7 @@ void spanheap_client_put(struct spanheap_client *c);
 void spanheap_client_quiesce(struct spanheap_client *c);
 bool spanheap_in_callback(struct spanheap *h, bool sweep_only);
 
-/* A span of nr pages came; in the section. The shared total is touched seldom. */
+/* Count an allocated span of nr pages, in the section. Folding seldom keeps this cheap. */
 static inline void count_in(struct spanheap_client *c, struct client_counts *n, u32 nr)
 {
 	s64 pages = n->pages + nr;
@@ -147,7 +147,7 @@ static inline void count_in(struct spanheap_client *c, struct client_counts *n, 
 	}
 }
 
-/* ... and went */
+/* Count a freed span of nr pages, in the section */
 static inline void count_out(struct spanheap_client *c, struct client_counts *n, u32 nr)
 {
 	n->pages -= nr;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Unit tests stop the heap between two instructions: at each point named here a test
- * may have a function called, which does what another CPU or an interrupt could do
- * at that moment. Nothing is compiled in without the unit tests.
+ * Hooks for the unit tests. At each point named here a test can have a function called,
+ * which does what another CPU or an interrupt could do between two instructions.
+ * Without unit tests the hooks are empty.
  */
 #ifndef _SPANHEAP_HOOK_H
 #define _SPANHEAP_HOOK_H
@@ -11,8 +11,8 @@ struct spanheap;
 
 enum spanheap_hook_point {
 	HOOK_NONE,
-	HOOK_FREE_LOOKED,	/* a free has looked at the span, and not yet claimed it */
-	HOOK_LOOKUP_READ,	/* a look-up has read the span, and not yet validated it */
+	HOOK_FREE_LOOKED,	/* a free has read the span, but not yet claimed it */
+	HOOK_LOOKUP_READ,	/* a look-up has read the span, but not yet validated it */
 };
 
 #ifdef CONFIG_SPANHEAP_KUNIT

@@ -5,40 +5,41 @@
  * Lock order, outermost first:
  *
  *	spanheap_client.collect_lock (mutex) one collect callback of a client at a time
- *	spanheap_client.cycle_lock (mutex) one beginner of a client's cycles at a time
- *	spanheap_client.limit_lock (mutex) one writer of a client's limit at a time
- *	spanheap.clients_lock	(mutex) client registry and their sysfs folders
+ *	spanheap_client.cycle_lock (mutex) one task begins a cycle of a client at a time
+ *	spanheap_client.limit_lock (mutex) writers of a client's limit
+ *	spanheap.clients_lock	(mutex) client registry and sysfs folders of clients
  *	spanheap.sites_lock	(mutex) names of call sites; one walk over the map for
- *				text that goes at a time
- *	spanheap.drain_lock	(mutex) one emptying of the caches at a time; as below
- *	spanheap.finish_lock	(mutex) one task completes frees at a time; as below
- *	spanheap.release_lock	(mutex) one releaser at a time; taken in reclaim, so
- *				its holder allocates nothing
+ *				a module's text at a time
+ *	spanheap.drain_lock	(mutex) one task empties the caches at a time
+ *	spanheap.finish_lock	(mutex) one task completes deferred frees at a time
+ *	spanheap.release_lock	(mutex) one releaser at a time
  *	spanheap.lock		(spinlock, irqsave) the heap lock: the span map,
- *				free lists, LRU, the heap's counters
+ *				free lists, lists by age, the heap's counters
  *	special_lock[]		(spinlocks, irqsave) specials of the spans that
- *				hash to it; nothing is taken inside
- *	cache_depot.lock, cache_shelf.lock (raw spinlocks, tried) what travels
+ *				hash to the lock; no other lock is taken inside
+ *	cache_depot.lock, cache_shelf.lock (raw spinlocks, trylock) spans that travel
  *				between CPUs; innermost, never with the heap lock.
- *				Raw, as they are taken with preemption off
+ *				Raw, because a CPU takes them with preemption off
  *	spanheap_prof.lock	(spinlock, irqsave) adding a bucket of the profile;
  *				innermost, never with the heap lock
  *
- * The heap lock is held for bounded work only: never across page allocation,
- * backing, clearing, a TLB flush or a callback. "__x" runs under it.
+ * Reclaim takes drain_lock, finish_lock and release_lock, so their holders allocate
+ * nothing.
  *
- * A CPU's cache has no lock, see spanheap_cache.h. The same rule guards a CPU's
- * share of the counters.
+ * Only bounded work is done under the heap lock: no page allocation, backing, clearing,
+ * TLB flush or callback. A function named "__x" runs under the heap lock.
  *
- * A span leaves the in-use state by one compare-and-swap of span.word: the winner
- * owns the span, and every other free or resize is a bad one.
+ * A CPU's cache and its share of the counters have no lock, see spanheap_cache.h.
  *
- * Callbacks of a client run without any of spanheap's locks but its collect_lock
- * and cycle_lock. A client is not unregistered while one of them runs, or while
- * anybody but its owner works with it: "users" counts them.
+ * A span leaves the in-use state by one compare-and-swap of span.word. The task that
+ * wins owns the span, and every other free or resize of the span is a bad one.
  *
- * Look-ups take no lock: leaves are never freed before the heap is, records are
- * SLAB_TYPESAFE_BY_RCU, and a reader validates what it found.
+ * While a client's callback runs, the task holds none of these locks but the client's
+ * collect_lock and cycle_lock. spanheap_client.users counts the tasks that run callbacks
+ * of a client or resize its spans. Unregistering waits until there is none.
+ *
+ * Look-ups take no lock: leaves are not freed before the heap is, records are
+ * SLAB_TYPESAFE_BY_RCU, and a reader validates the fields that it has read.
  */
 #ifndef _SPANHEAP_INTERNAL_H
 #define _SPANHEAP_INTERNAL_H
@@ -58,52 +59,52 @@
 #include "spanheap_hook.h"
 #include "spanheap_span.h"
 
-#define BATCH_PAGES	4096u			/* released per TLB flush */
-#define HOLD_SPANS	32u			/* moved per hold of the heap lock, at most */
-#define HOLD_LEAVES	256u			/* of the map, attached or looked at, at most */
-#define HOLD_WANTED	4u			/* ... and while others are seen to wait */
-#define SPARE_RESERVE	2u			/* records only a release may use, for two cuts */
+#define BATCH_PAGES	4096u			/* most pages released per TLB flush */
+#define HOLD_SPANS	32u			/* most spans moved in one hold of the heap lock */
+#define HOLD_LEAVES	256u			/* most leaves added or read in one hold */
+#define HOLD_WANTED	4u			/* as HOLD_SPANS, while another CPU waits */
+#define SPARE_RESERVE	2u			/* spare records that only a release may use */
 #define SPECIAL_LOCKS	64u
 #define LEAKS_SHOWN	10u			/* spans listed in a report */
-#define SITE_MAX	0xffffu			/* numbers of call sites; no text is so low */
+#define SITE_MAX	0xffffu			/* highest number of a call site; below all text */
 #define SITE_TEXT	128u			/* bytes of a call site's name */
 
-#define FREE_NOW_PAGES	SLOT_PAGES		/* a free looks at so many pages itself, at most */
+#define FREE_NOW_PAGES	SLOT_PAGES		/* a worker clears or checks longer spans */
 
-#define CARVE_RECORDS	4u			/* lead, tail and guard of a split, a growth */
+#define CARVE_RECORDS	4u			/* for the lead, tail, guard and a growth */
 
 /*
- * What an allocation may ask for; the kernel-doc of spanheap_alloc() says what each
- * flag does. Of these, the system's allocators of records and leaves see GFP_META.
+ * Flags that an allocation may have; the kernel-doc of spanheap_alloc() explains each
+ * flag. Allocations of records and leaves get only the flags in GFP_META.
  */
 #define GFP_META	(GFP_KERNEL | GFP_ATOMIC | __GFP_NORETRY | __GFP_RETRY_MAYFAIL | \
 			 __GFP_NOMEMALLOC | __GFP_MEMALLOC | __GFP_NOLOCKDEP | __GFP_NOFAIL)
 #define GFP_ALLOWED	(GFP_META | __GFP_ZERO | __GFP_NOWARN | __GFP_HIGHMEM | \
 			 __GFP_HARDWALL | __GFP_THISNODE)
-/* Each combination of these is allowed */
+/* Every combination of these flags is allowed */
 #define GFP_PLAIN	(GFP_ALLOWED & ~__GFP_NOFAIL)
 
 struct spanheap;
 
-/* What an operation brings before it takes the heap lock, as it allocates nothing under it */
+/* Memory that an operation allocates before it takes the heap lock */
 struct prep {
 	struct list_head records;
 	u32 nr_records;
 	struct map_leaf *leaves;
 	u32 nr_leaves;
-	u32 want_leaves;	/* set by __spanheap_grow() when it lacks leaves */
-	bool exact;		/* grow by no more than asked for */
-	struct spanheap_client *client;	/* for whom; NULL: the trace names nobody */
+	u32 want_leaves;	/* set by __spanheap_grow() when leaves are missing */
+	bool exact;		/* grow by the requested pages only, not by GROW_MIN */
+	struct spanheap_client *client;	/* for the trace; NULL: no client */
 };
 
 #define PREP_INIT(p)	{ .records = LIST_HEAD_INIT((p).records) }
 
-/* How a releaser goes through the idle spans; zeroed at first. See isolate_some(). */
+/* A releaser's position in the lists of idle spans; starts as 0. See isolate_some(). */
 struct release {
-	u32 min_age;		/* release what has been idle for so many epochs */
-	u32 younger;		/* so many of spanheap.idle, from the oldest on, are done */
-	u32 at;			/* page to go on at, in the first span of the list */
-	u32 oldest;		/* age of the oldest unit that was passed by in that span */
+	u32 min_age;		/* least age, in epochs, of pages to release */
+	u32 younger;		/* number of lists that are done, from the oldest on */
+	u32 at;			/* page to continue at, in the first span of the list */
+	u32 oldest;		/* age of the oldest unit that was skipped in that span */
 };
 
 /* The arena's back end: how pages get and lose physical memory */
@@ -111,13 +112,13 @@ struct arena_ops {
 	const char *name;
 	int (*reserve)(struct spanheap *h, unsigned long nr_pages);
 	void (*unreserve)(struct spanheap *h);
-	/* Back [start, start + nr), none of them backed. Returns how many were. */
+	/* Back [start, start + nr); all are unbacked. Returns how many pages it backed. */
 	u32 (*back)(struct spanheap *h, u32 start, u32 nr, gfp_t gfp);
-	/* Unmap nr backed pages; the pages go to pages[]. Returns how many. */
+	/* Unmap nr backed pages and store them in pages[]. Returns how many it unmapped. */
 	u32 (*unback)(struct spanheap *h, u32 start, u32 nr, struct page **pages);
-	/* After this no CPU can reach an unbacked page of [start, end). */
+	/* After this, no CPU can access an unbacked page of [start, end). */
 	void (*flush)(struct spanheap *h, u32 start, u32 end);
-	/* Does anybody else refer to a page of [start, start + nr), all of them backed? */
+	/* Does one of the backed pages [start, start + nr) have other references? */
 	bool (*referenced)(struct spanheap *h, u32 start, u32 nr);
 	/* Are the addresses still the arena's? */
 	bool (*intact)(struct spanheap *h);
@@ -134,81 +135,81 @@ struct spanheap {
 
 	/* constant after init */
 	const struct arena_ops *ops;
-	void *backend;			/* of the arena back end */
+	void *backend;			/* private to the arena back end */
 	struct page *sentinel;		/* mapped behind the last page of the arena */
-	bool odd_entry;			/* an entry was not as the arena had left it */
+	bool odd_entry;			/* a page table entry has an unexpected value */
 	u32 nr_leaves;
 	struct hlist_node cpuhp;
 	unsigned long (*clock)(void);	/* ticks are jiffies; tests replace it */
-	void (*profile_freed)(struct special *sp);	/* its span was freed */
-	struct page **release_pages;	/* BATCH_PAGES; release_lock */
-	atomic_t *leaf_backed;		/* [nr_leaves] pages of it that are backed: who
-					 * owns a page counts it
+	void (*profile_freed)(struct special *sp);	/* the sampled span was freed */
+	struct page **release_pages;	/* [BATCH_PAGES]; release_lock */
+	atomic_t *leaf_backed;		/* [nr_leaves] number of backed pages; the owner
+					 * of a page counts it
 					 */
-	atomic_t *group_backed;		/* the same of LEAVES_PER_GROUP leaves */
-	unsigned long last_drain;	/* for growth; heap clock ticks, one releaser */
+	atomic_t *group_backed;		/* the same, for each group of leaves */
+	unsigned long last_drain;	/* drain for growth; heap clock ticks, scavenger only */
 	unsigned long last_shrink;	/* drain by the shrinker; heap clock ticks, no lock */
-	unsigned long cached_at;	/* of cached_guess; heap clock ticks, no lock */
+	unsigned long cached_at;	/* time of cached_guess; heap clock ticks, no lock */
 	s64 cached_guess;		/* pages in caches; no lock */
-	bool growing;			/* the scavenger is to release for growth; no lock */
+	bool growing;			/* the scavenger must release for growth; no lock */
 	struct spanheap_prof *prof;
-	struct kobject *kobj_dir;	/* "clients" */
-	struct spanheap_client *orphan;	/* spans of clients that are gone */
+	struct kobject *kobj_dir;	/* sysfs folder "clients" */
+	struct spanheap_client *orphan;	/* has the spans of clients that are gone */
 
 	struct mutex clients_lock;	/* last_writer, clients */
 	struct list_head clients;
-	u32 last_writer;			/* number of the last such client */
-	wait_queue_head_t callback_wait;	/* fewer users, or callbacks running */
-	wait_queue_head_t scav_wait;	/* something to do for the scavenger's thread */
+	u32 last_writer;			/* highest spanheap_client.writer so far */
+	wait_queue_head_t callback_wait;	/* for the end of users and callbacks */
+	wait_queue_head_t scav_wait;	/* the scavenger's thread waits for work */
 
 	struct mutex release_lock;	/* release_pages */
-	struct llist_head dropping;	/* spans whose pages go before they are free */
-	struct work_struct free_work;	/* completes frees, see the two lists */
+	struct llist_head dropping;	/* spans that lose their pages, then become free */
+	struct work_struct free_work;	/* completes the frees of freeing and dropping */
 	struct mutex finish_lock;	/* one task in spanheap_finish_frees() at a time */
-	struct llist_head freeing;	/* long spans, to be cleared before they are free */
+	struct llist_head freeing;	/* long spans to clear or check, then to free */
 
-	struct mutex drain_lock;	/* one emptying of the caches at a time */
+	struct mutex drain_lock;	/* one task empties the caches at a time */
 
-	spinlock_t lock;		/* the heap lock: all below; map, used */
-	u32 *cover;			/* [nr_leaves] start of the in-use span over
+	spinlock_t lock;		/* the heap lock: most fields below; map, used */
+	u32 *cover;			/* [nr_leaves] start of the in-use span that holds
 					 * the leaf's first page; may be stale
 					 */
 	DECLARE_BITMAP(nonempty, SMALL_PAGES);
 	struct list_head small[SMALL_PAGES];
-	u32 nr_small[SMALL_PAGES];	/* how many are on each */
+	u32 nr_small[SMALL_PAGES];	/* lengths of the lists */
 	struct rb_root large;		/* by (nr_pages, start) */
 	struct list_head idle[AGES];	/* free spans with backed pages, by epochs since
 					 * span.epoch: 0, 1, 2, and more
 					 */
-	u32 epoch;			/* grows with ticks of the scavenger */
+	u32 epoch;			/* ticks of the scavenger increment this */
 	unsigned long epoch_start;	/* heap clock ticks */
-	unsigned long epoch_ticks;	/* how long an epoch lasts, at least */
-	u64 peak;			/* most of unlisted_pages since the last tick, */
-	u64 last_peak;			/* ... and between the two ticks before */
-	u64 leaving_pages;		/* isolated, and soon the system's */
-	bool quiet;			/* the scavenger sleeps until something becomes idle */
-	struct list_head spare;		/* records */
+	unsigned long epoch_ticks;	/* shortest length of an epoch */
+	u64 peak;			/* highest unlisted_pages since the last tick */
+	u64 last_peak;			/* the same for the tick before */
+	u64 leaving_pages;		/* pages that a releaser has isolated to release */
+	bool quiet;			/* the scavenger sleeps until a span becomes idle */
+	struct list_head spare;		/* records that no span uses */
 	u32 nr_spare;
 	u32 nr_free;			/* free spans */
-	u32 largest_free;		/* pages of the longest of them; read without the lock */
-	u32 nr_releasing;		/* spans a releaser holds */
-	u64 seq;			/* grows with every change of the map, of what is
-					 * free in it, and of what is unswept
+	u32 largest_free;		/* pages of the longest free span; read without the lock */
+	u32 nr_releasing;		/* RELEASING spans */
+	u64 seq;			/* incremented when the map, the set of free spans
+					 * or the set of unswept spans changes
 					 */
-	struct workqueue_struct *background;	/* for callbacks of clients; NULL: none */
-	struct delayed_work sweep_work;	/* sweeps while anything is unswept */
+	struct workqueue_struct *background;	/* runs client callbacks; NULL: none */
+	struct delayed_work sweep_work;	/* sweeps while a span is unswept */
 	struct delayed_work collect_work;	/* forces collections */
 	struct list_head unswept;	/* clients with unswept spans */
 	struct list_head callbacks;	/* struct callback */
 	u32 nr_busy;			/* spans on clients' busy lists */
 
 	u64 unlisted_pages;		/* of OWNED, INUSE and CACHED spans */
-	u64 uncached_pages;		/* of CACHED spans put into the free lists so far */
-	u64 released_pages;
+	u64 uncached_pages;		/* total of pages put from caches into the free lists */
+	u64 released_pages;		/* unbacked, in FREE, RELEASING and GUARD spans */
 	s64 extra_objects;
-	u64 nr_records;			/* of spans, wherever they are */
-	u64 nr_map_leaves;			/* leaves [0, that) are in the map */
-	u64 allocs;			/* here and below: the slow path's part */
+	u64 nr_records;			/* span records, spare ones included */
+	u64 nr_map_leaves;			/* leaves [0, nr_map_leaves) are in the map */
+	u64 allocs;			/* allocs and frees: those of the slow path */
 	u64 frees;
 	u64 failed_allocs;
 	u64 invalid_frees;
@@ -220,20 +221,20 @@ struct spanheap {
 	atomic64_t zeroed_pages;	/* no lock */
 	atomic64_t zero_skipped_pages;	/* no lock */
 	atomic_t lost;			/* the arena is gone, see spanheap_arena_ok() */
-	atomic_t broken;		/* transitions refused, see span_move() */
-	bool pinned;			/* orphans hold the module */
+	atomic_t broken;		/* refused state changes, see span_move() */
+	bool pinned;			/* orphans hold a reference to the module */
 
 	struct xarray bad_callers;	/* call sites of reported bad frees */
 
-	struct mutex sites_lock;	/* next_site; all changes of sites */
+	struct mutex sites_lock;	/* next_site; writers of sites */
 	struct xarray sites;		/* call sites whose text is gone; lock-free readers */
 	u32 next_site;
 
-	spinlock_t special_lock[SPECIAL_LOCKS];	/* span.specials of the spans that hash to it */
-	atomic_long_t nr_finalizers;	/* records; no lock */
+	spinlock_t special_lock[SPECIAL_LOCKS];	/* span.specials, by hash of the span */
+	atomic_long_t nr_finalizers;	/* no lock */
 };
 
-/* spanheap_heap.c: the heap of the module, not one of the unit tests */
+/* spanheap_heap.c: the module's heap. Unit tests have heaps of their own. */
 extern struct spanheap *spanheap_heap;
 extern unsigned int spanheap_cache_kb;	/* spanheap_main.c */
 
@@ -259,16 +260,16 @@ static inline bool addr_to_idx(const struct spanheap *h, const void *addr, u32 *
 	return true;
 }
 
-/* The map's entry for a page below spanheap.used */
+/* The map's entry for page idx, which must be below spanheap.used */
 static inline struct span **map_slot(const struct spanheap *h, u32 idx)
 {
 	return &h->map[idx >> LEAF_SHIFT]->span[idx & LEAF_MASK];
 }
 
 /*
- * The record in the map for a span that starts at addr, if any; no lock. What it
- * points to is ordered by the address dependency; __grow() and __spanheap_map_set() are
- * the writers.
+ * The map's record for the page at addr, or NULL; takes no lock. The address dependency
+ * orders the reads of the leaf and the record after the reads of their pointers.
+ * __spanheap_grow() and __spanheap_map_set() store these pointers with release.
  */
 static inline struct span *spanheap_span_at(const struct spanheap *h, const void *addr)
 {
@@ -282,16 +283,19 @@ static inline struct span *spanheap_span_at(const struct spanheap *h, const void
 }
 
 /*
- * n spans were moved in this hold of the heap lock: drop it for others? spin_is_contended()
- * is always false on PREEMPT_RT and in guests without paravirtual locks; HOLD_SPANS bounds
- * the hold there.
+ * The caller has moved n spans in this hold of the heap lock. Should it drop the lock?
+ * spin_is_contended() is always false on PREEMPT_RT and in guests without paravirtual
+ * locks; HOLD_SPANS bounds the hold there.
  */
 static inline bool held_enough(struct spanheap *h, u32 n)
 {
 	return n >= HOLD_SPANS || (n >= HOLD_WANTED && spin_is_contended(&h->lock));
 }
 
-/* s, OWNED, backed and counted, becomes the client's. False, and word: see span_move_seen() */
+/*
+ * Bring s, which is OWNED, backed and counted, into use by client. span_move_seen()
+ * explains word and the result.
+ */
 static inline bool spanheap_publish(struct spanheap *h, struct span *s, u64 word,
 				    struct spanheap_client *client, u32 obj_size,
 				    unsigned long caller, u64 flags)
@@ -303,24 +307,24 @@ static inline bool spanheap_publish(struct spanheap *h, struct span *s, u64 word
 	s->client = client;
 	s->obj_size = obj_size;
 	s->caller = caller;
-	/* Fields before the word: pairs with the first barrier of spanheap_heap_lookup() */
+	/* Store the fields before the word: pairs with the acquire in spanheap_heap_lookup() */
 	smp_store_release(&s->word, ((word & SPAN_USES) + SPAN_USE) | SPAN_INUSE | flags);
 	return true;
 }
 
-/* Ticks of the heap's clock; msecs_to_jiffies() takes 25 days for infinite */
+/* Ticks of the heap's clock. msecs_to_jiffies() treats 25 days and more as infinite. */
 static inline unsigned long ms_to_ticks(unsigned int ms)
 {
 	return DIV_ROUND_UP_ULL((u64)ms * HZ, MSEC_PER_SEC);
 }
 
-/* Pages with memory; a guess without the heap lock */
+/* Backed pages; an estimate without the heap lock */
 static inline s64 heap_resident(const struct spanheap *h)
 {
 	return (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages);
 }
 
-/* Pages in caches; a guess without the heap lock, for which CPUs move meanwhile */
+/* Pages in caches. An estimate: other CPUs change their counters during the sum. */
 static inline s64 heap_cached(const struct spanheap *h)
 {
 	struct heap_counts sum = cache_sum(&h->caches);
@@ -329,8 +333,8 @@ static inline s64 heap_cached(const struct spanheap *h)
 }
 
 /*
- * Is the task being killed, so that it should take no more memory? vmalloc() stops there,
- * too. In an interrupt, current is another task; no gfp there may block.
+ * Is the task being killed? Then it should get no more memory, as in vmalloc(). An
+ * interrupt is no part of the current task, and its gfp may not block.
  */
 static inline bool spanheap_killed(gfp_t gfp)
 {
@@ -339,8 +343,8 @@ static inline bool spanheap_killed(gfp_t gfp)
 }
 
 /*
- * might_alloc() for entries that allocate seldom. It is nothing without its checkers, where
- * might_alloc() would still call cond_resched() in kernels with voluntary preemption.
+ * might_alloc() for functions that seldom allocate. Without its checkers, this avoids the
+ * cond_resched() that might_alloc() calls in kernels with voluntary preemption.
  */
 static inline void spanheap_might_alloc(gfp_t gfp)
 {
@@ -348,7 +352,7 @@ static inline void spanheap_might_alloc(gfp_t gfp)
 		might_alloc(gfp);
 }
 
-/* Something has become idle: called outside of the heap lock, after a hold of it */
+/* Wake the scavenger after a span became idle. Called without the heap lock. */
 static inline void scav_poke(struct spanheap *h)
 {
 	if (unlikely(READ_ONCE(h->quiet))) {
@@ -413,7 +417,7 @@ bool spanheap_prep_more(struct prep *p, gfp_t gfp);
 void spanheap_prep_done(struct spanheap *h, struct prep *p);
 void spanheap_trim_records(struct spanheap *h);
 
-/* spanheap_account.c: of the heap; more in spanheap_client.h */
+/* spanheap_account.c; see also spanheap_client.h */
 void __spanheap_fewer_unswept(struct client_sweep *sw);
 void __spanheap_busy_add(struct spanheap *h, struct span *s);
 void __spanheap_busy_del(struct spanheap *h, struct span *s);
@@ -544,12 +548,12 @@ spanheap_heap_register(struct spanheap *h,
 void spanheap_heap_unregister(struct spanheap_client *client);
 void __spanheap_orphan(struct spanheap *h, struct span *s);
 
-/* Text that is about to go, and perhaps its module */
+/* Module text that the kernel is about to free */
 struct text_end {
 	bool (*within)(unsigned long addr, const void *mod);	/* is addr in that text? */
 	const void *mod;		/* the module; never dereferenced */
 	const char *name;		/* of the module */
-	bool mod_goes;			/* the module goes, too */
+	bool mod_goes;			/* false: only its __init text is freed */
 };
 
 /* spanheap_module.c */

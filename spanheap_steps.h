@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Unit tests count the steps of work that must be bounded: in one hold of a heap's lock,
- * in one interrupt of another CPU, and sums over all CPUs. A step is one record, one
- * pointer, one leaf of the map or one page. Without unit tests nothing of this is
- * compiled in.
+ * Unit tests count the steps of work that must be bounded, such as the work in one hold
+ * of the heap lock or in one IPI. A step handles one record, one pointer, one leaf of the
+ * map or one page. Without unit tests the counters are empty functions.
  */
 #ifndef _SPANHEAP_STEPS_H
 #define _SPANHEAP_STEPS_H
@@ -11,21 +10,21 @@
 #include <linux/spinlock.h>
 
 enum spanheap_steps_of {
-	STEPS_HOLD,	/* holds of the watched heap's lock */
-	STEPS_VISIT,	/* visits of the watched heap's caches by their CPUs */
-	STEPS_CLEAR,	/* clearing by the watched heap, without giving way */
-	STEPS_PAUSE,	/* pauses of the watched heap's caches */
-	STEPS_SUM,	/* sums over all CPUs of the watched heap's caches */
+	STEPS_HOLD,	/* one hold of the watched heap's lock */
+	STEPS_VISIT,	/* one IPI for a cache of the watched heap */
+	STEPS_CLEAR,	/* clearing pages of the watched heap between two cond_resched() */
+	STEPS_PAUSE,	/* one pause of the watched heap's caches */
+	STEPS_SUM,	/* one sum over the caches of the watched heap */
 	NR_STEPS_OF,
 };
 
 #ifdef CONFIG_SPANHEAP_KUNIT
 struct spanheap_steps {
 	const void *watched;	/* a lock or caches; constant while a test counts */
-	unsigned int times;	/* begun since a test set it to 0 */
-	bool within;		/* begun and not ended */
-	unsigned int now;	/* steps since the last beginning */
-	unsigned int most;	/* steps from a beginning to its end, at most */
+	unsigned int times;	/* calls of steps_begin() since a test set this to 0 */
+	bool within;		/* between steps_begin() and steps_end() */
+	unsigned int now;	/* steps since the last steps_begin() */
+	unsigned int most;	/* highest value of now */
 };
 
 extern struct spanheap_steps spanheap_steps[NR_STEPS_OF];
@@ -47,7 +46,7 @@ static inline void steps_end(enum spanheap_steps_of of, const void *what)
 		spanheap_steps[of].within = false;
 }
 
-/* nr steps were done: they count for whatever has begun and not ended */
+/* Add nr steps to each kind of work that has begun and not ended */
 static inline void steps_done(unsigned int nr)
 {
 	struct spanheap_steps *n;
