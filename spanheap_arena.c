@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The arena: reserve addresses, back and unback pages. The only file that
- * touches page tables and TLBs.
+ * The arena: reserve addresses, back and unback pages. Only this file touches page
+ * tables and TLBs.
  *
- * A loadable module has neither init_mm nor get_vm_area(). It reserves with
- * vmap() of one page repeated, which also builds every page table of the range,
- * and clears the entries. Backing a page is then one store into a page table
- * that exists: it allocates the page and nothing else, and so keeps to any gfp.
+ * A loadable module can use neither init_mm nor get_vm_area(). The module reserves its
+ * range with vmap() of one page repeated, which also builds every page table of the
+ * range, and then clears the entries. To back a page is then one store into an existing
+ * page table. Only the page itself is allocated, so any gfp is honoured.
  *
- * Concurrency: the page heap gives each page one owner at a time, and neighbours
- * in a page table are separate words, so nothing here locks.
+ * This file takes no locks: a page of the arena has one owner at a time, and each entry
+ * of a page table is a word of its own.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -23,7 +23,10 @@
 
 #define BACK_BATCH	32u
 
-/* Up to BACK_BATCH pages. The bulk allocator may give fewer than there are. */
+/*
+ * Allocate up to BACK_BATCH pages. The bulk allocator may stop early although the system
+ * has more pages, so single allocations get the rest.
+ */
 static u32 get_pages(struct page **pages, u32 nr, gfp_t gfp)
 {
 	u32 got;
@@ -39,15 +42,15 @@ static u32 get_pages(struct page **pages, u32 nr, gfp_t gfp)
 }
 
 /*
- * A page of the arena carries the address at which it is mapped, in page_private(). So an
- * entry that does not map what was put there is seen before it is cleared.
+ * page_private() of a page is the address at which the arena maps it. So an entry that
+ * maps another page is noticed before it is cleared.
  */
 static bool is_mapped_here(struct page *page, const void *addr, const void *unused)
 {
 	return page_private(page) == (unsigned long)addr;
 }
 
-/* Back up to BACK_BATCH pages. Returns how many. */
+/* Back up to BACK_BATCH pages. Returns how many pages it backed. */
 static u32 back_batch(struct spanheap *h, void *addr, u32 nr, gfp_t gfp)
 {
 	struct page *pages[BACK_BATCH];
@@ -79,7 +82,7 @@ static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 			break;
 		if (!may_block)
 			continue;
-		/* A victim of the OOM killer takes no more than it must, as in vmalloc() */
+		/* A victim of the OOM killer gets no more pages, as in vmalloc() */
 		if (spanheap_killed(gfp))
 			break;
 		cond_resched();
@@ -104,8 +107,8 @@ static void arena_flush(struct spanheap *h, u32 start, u32 end)
 }
 
 /*
- * A vfree() of any address in the arena unmaps all of it, and its addresses become
- * somebody else's. The sentinel behind the last page is then not mapped there any more.
+ * vfree() of the address of a span unmaps the whole arena, and others may get its
+ * addresses. Then the sentinel is no longer mapped behind the last page.
  */
 static bool arena_intact(struct spanheap *h)
 {
@@ -140,7 +143,7 @@ static int arena_reserve(struct spanheap *h, unsigned long nr_pages)
 	return 0;
 }
 
-/* The addresses of a lost arena are somebody else's, and its last mapping is gone */
+/* vfree() has already freed the addresses of a lost arena */
 static void arena_unreserve(struct spanheap *h)
 {
 	if (!atomic_read(&h->lost))
@@ -159,7 +162,7 @@ const struct arena_ops spanheap_arena_ops = {
 	.intact = arena_intact,
 };
 
-/* Nothing is touched that is not ours any more */
+/* Clear pages, unless the arena is lost: others may have its addresses by now */
 void spanheap_clear(struct spanheap *h, u32 idx, u32 nr, bool may_sleep)
 {
 	if (unlikely(atomic_read(&h->lost)))
