@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The invariants of the page heap: the spans tile the map, free spans are coalesced
- * and on their lists, counters agree with what a walk over the map adds up to.
+ * and on their lists, and the counters agree with the sums of a walk over the map.
  *
- * This file only reads. It calls nothing above the span map.
+ * This file changes nothing, and calls only the span map and the caches' counters.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -28,15 +28,15 @@ static bool __on_free_list(struct spanheap *h, struct span *s)
 	return false;
 }
 
-/* Under the heap lock, which keeps any client that is seen from being freed */
+/* The caller holds the heap lock, so no client that a span names is freed meanwhile */
 static bool is_swept(const struct span *s)
 {
 	struct spanheap_client *c = READ_ONCE(s->client);
 
-	return c && c->sweep;	/* NULL: a cache takes s at the moment */
+	return c && c->sweep;	/* NULL: another CPU is freeing s into its cache */
 }
 
-/* What is wrong with s, in use by a swept client; NULL: nothing */
+/* Check s, which a swept client uses. Returns the error, or NULL. */
 static const char *__check_busy(struct spanheap *h, struct span *s)
 {
 	struct client_sweep *sw;
@@ -62,7 +62,7 @@ static const char *__check_busy(struct spanheap *h, struct span *s)
 	return NULL;
 }
 
-/* What is wrong with the place of span s, which should start at idx; NULL: nothing */
+/* Check that span s starts at idx and that the map names it. Returns the error, or NULL. */
 static const char *__check_place(struct spanheap *h, struct span *s, u32 idx)
 {
 	if (s->start != idx || !s->nr_pages || span_end(s) > h->used)
@@ -73,9 +73,9 @@ static const char *__check_place(struct spanheap *h, struct span *s, u32 idx)
 }
 
 /*
- * How many of nr pages from idx on have memory, by their bits and by the counters of
- * leaves and groups. One group is looked at in a hold of the lock. False: the map has
- * changed in between.
+ * Count the backed pages of [idx, idx + nr), once by their bits and once by the counters
+ * of leaves and groups. One hold of the lock covers one group. False: the map has changed
+ * between two holds.
  */
 static bool count_backed(struct spanheap *h, u32 idx, u32 nr, u32 *bits, u32 *counted,
 			 unsigned long *flags)
@@ -102,8 +102,9 @@ static bool count_backed(struct spanheap *h, u32 idx, u32 nr, u32 *bits, u32 *co
 }
 
 /*
- * No backed page of s was last used before s says. Owners of other pages in a unit may be
- * late by an epoch. Of a long span the first units are looked at.
+ * Check that each backed page of s was last used in s->epoch or later. The check allows
+ * one epoch more, because an owner of other pages of a unit may write a late value. In a
+ * long span it looks only at the first units.
  */
 static bool __old_enough(struct spanheap *h, const struct span *s)
 {
@@ -118,8 +119,8 @@ static bool __old_enough(struct spanheap *h, const struct span *s)
 }
 
 /*
- * What is wrong with span s, in that state, behind prev, which is NULL where the walk
- * began or has just gone on; NULL: nothing
+ * Check span s, which has that state and that many backed pages. prev is the span before
+ * s; it is NULL where the walk starts or resumes. Returns the error, or NULL.
  */
 static const char *__check_span(struct spanheap *h, struct span *s, struct span *prev,
 				enum span_state state, u32 backed)
@@ -136,7 +137,7 @@ static const char *__check_span(struct spanheap *h, struct span *s, struct span 
 	case SPAN_GUARD:
 		if (s->nr_pages != 1 || backed)
 			return "guard with memory";
-		/* Without prev, what is before is not known, but for page 0 */
+		/* Without prev, the walk does not know the span before, except at page 0 */
 		return (prev ? prev->guarded : s->start) ? NULL : "guard without a span";
 	case SPAN_FREE:
 		break;
@@ -175,7 +176,7 @@ static const char *__check_lists(struct spanheap *h)
 	return NULL;
 }
 
-/* Nobody but its owner knows what is true of such a span */
+/* The fields of such a span may be inconsistent: its owner changes them without the lock */
 static bool is_owned(enum span_state state)
 {
 	return state == SPAN_OWNED || state == SPAN_RELEASING;
@@ -183,7 +184,7 @@ static bool is_owned(enum span_state state)
 
 struct check_sums {
 	u64 unlisted, released, cached, inuse_spans, ops;
-	u64 uncached_pages, allocs, frees;	/* the heap's own, when the walk ended */
+	u64 uncached_pages, allocs, frees;	/* of struct spanheap at the end of the walk */
 	u32 nr_free, busy, nr_swept;
 };
 
@@ -211,7 +212,7 @@ static void __check_count(struct check_sums *c, const struct span *s)
 	c->unlisted += s->nr_pages;
 }
 
-/* Totals of a walk during which the map stood still */
+/* Compare the heap's counters with a walk during which the map did not change */
 static const char *__check_totals(struct spanheap *h, struct check_sums *c)
 {
 	u64 backed = 0;
@@ -235,7 +236,7 @@ static const char *__check_totals(struct spanheap *h, struct check_sums *c)
 	return NULL;
 }
 
-/* ... and what CPUs have counted, which is summed without the lock */
+/* Compare also the CPUs' counters, which are summed without the lock */
 static const char *check_cpus(struct spanheap *h, const struct check_sums *c)
 {
 	struct heap_counts sum = cache_sum(&h->caches);
@@ -250,9 +251,10 @@ static const char *check_cpus(struct spanheap *h, const struct check_sums *c)
 }
 
 /*
- * Walk every invariant, a bounded number of spans per hold of the lock. Totals
- * are compared when nothing changed meanwhile; on a busy heap after some tries
- * they are not, which is no error. Returns 0, or -EUCLEAN with the reason.
+ * Check every invariant. One hold of the lock covers a bounded number of spans. The
+ * totals are compared only after a walk during which the map did not change. On a busy
+ * heap no walk may be such, and then the totals are not checked. Returns 0, or -EUCLEAN
+ * with the reason in why.
  */
 int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 {
@@ -289,7 +291,7 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 				resume = true;
 			}
 			if (resume) {
-				/* Changed while unlocked: go on from the next span, however far */
+				/* The map changed while unlocked: resume at the next span */
 				work = HOLD_LEAVES;
 				idx = s ? s->start : at;
 				if (!s)
@@ -303,11 +305,11 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 			bad = __check_place(h, s, idx);
 			if (bad)
 				break;
-			/* Once: caches take spans in use and give them back without the lock */
+			/* Read once: CPUs free and allocate cached spans without the lock */
 			state = span_state(s);
 			if (!is_owned(state)) {
 				if (!count_backed(h, idx, s->nr_pages, &bits, &counted, &flags)) {
-					idx++;		/* s may be gone: on to the next */
+					idx++;		/* s may be gone; resume behind idx */
 					continue;
 				}
 				work += s->nr_pages >> LEAF_SHIFT;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reports of misuse: what is wrong, where, and whose it was. Each call site is
- * reported once.
+ * Checks of arguments, and reports of misuse. A bad free is reported once per call site.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -11,12 +10,12 @@
 
 #include "spanheap_internal.h"
 
-#define FENCE_LOOKS	4096u	/* spans looked at for the report of a lost arena */
+#define FENCE_LOOKS	4096u	/* most spans searched for the report of a lost arena */
 
 /*
- * False: flags that a page heap cannot honour. Pages of a cached span stay charged to
- * the cgroup that had them first, so __GFP_ACCOUNT would charge the wrong one: it is
- * refused with a message, and all else, which is a mistake in the caller, with a warning.
+ * False: gfp has flags that the heap cannot honour. Pages of a cached span would stay
+ * charged to the cgroup that allocated them first. So __GFP_ACCOUNT is refused, with a
+ * message only, because its use is no mistake. All other flags get a warning.
  */
 bool spanheap_gfp_ok(gfp_t gfp)
 {
@@ -32,10 +31,10 @@ bool spanheap_gfp_ok(gfp_t gfp)
 }
 
 /*
- * Somebody passed the address of a span to vfree(), kvfree() or kvfree_rcu(), which unmap
- * the whole area that the address is in, here the arena. Nothing can stop that. The spans
- * are lost. From here on the heap hands out nothing, and touches neither the addresses
- * nor their page tables, which may be somebody else's by now.
+ * The arena is lost: a caller passed the address of a span to vfree(), kvfree() or
+ * kvfree_rcu(), which unmap the whole vmalloc area of an address. The heap cannot prevent
+ * this. From now on it allocates nothing, and touches neither the addresses nor their
+ * page tables, because the kernel may have reused them.
  */
 static void fence_off(struct spanheap *h)
 {
@@ -59,7 +58,7 @@ static void fence_off(struct spanheap *h)
 		       found[i].nr_pages, spanheap_site_text(h, found[i].caller, text));
 }
 
-/* Is the arena still ours? If not, that is reported once, and the heap is fenced off. */
+/* Does the heap still have its arena? The first caller that finds it lost reports this. */
 bool spanheap_arena_ok(struct spanheap *h)
 {
 	if (unlikely(atomic_read(&h->lost)))
@@ -78,8 +77,8 @@ static const char * const state_names[] = {
 };
 
 /*
- * A free of something that is not an allocated span, or is one with the finalizer
- * fn: once per call site
+ * Count a bad free or resize: no in-use span starts at addr, or the span has the
+ * finalizer fn. Report it once per call site.
  */
 void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 			      unsigned long caller, spanheap_finalizer_t fn)
@@ -117,7 +116,7 @@ void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 		       addr, site, idx);
 		return;
 	}
-	/* Numbers, as an address is printed hashed and has no offset */
+	/* Print page numbers and offsets, because %p prints a hash */
 	byte = (unsigned long)addr - (unsigned long)span_addr(h, &copy);
 	spanheap_site_text(h, copy.caller, owner);
 	if (fn)
@@ -133,7 +132,7 @@ void spanheap_report_bad_free(struct spanheap *h, const void *addr,
 		       state_names[span_state(&copy)], owner);
 }
 
-/* Log, now and then, what the caller is refused or waits for */
+/* Log a failed allocation, or one that is retried; rate-limited */
 void spanheap_log_failure(struct spanheap *h, struct spanheap_client *client,
 			  size_t nr_pages, gfp_t gfp, int err, const char *then)
 {
@@ -141,7 +140,7 @@ void spanheap_log_failure(struct spanheap *h, struct spanheap_client *client,
 				      DEFAULT_RATELIMIT_BURST);
 	s64 inuse;
 
-	/* The sum over all CPUs is for a message only */
+	/* heap_cached() sums over all CPUs: call it only if a message is printed */
 	if (gfp & __GFP_NOWARN || !__ratelimit(&limit))
 		return;
 	inuse = (s64)READ_ONCE(h->unlisted_pages) - heap_cached(h);
@@ -150,7 +149,7 @@ void spanheap_log_failure(struct spanheap *h, struct spanheap_client *client,
 		max(inuse, 0LL) << PAGE_SHIFT, err, then);
 }
 
-/* Count and report what the caller is refused */
+/* Count and log a failed allocation */
 void *spanheap_fail(struct spanheap *h, struct spanheap_client *client,
 		    size_t nr_pages, gfp_t gfp, int err)
 {

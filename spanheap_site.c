@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Call sites, and what is left of them when the text they are in is gone.
+ * Call sites, and their names after the kernel has freed their text.
  *
- * A span has the address of its allocating call site. A module's text goes with the
- * module, and its __init text when the module is loaded, and other text may come to the
- * same addresses. So before text goes, spanheap_module.c puts numbers in the place of
- * addresses in it, and this file keeps for each number what "%pS" had said. Numbers
- * are below SITE_MAX, where no kernel has text.
+ * A span has the address of its allocating call site. The kernel frees a module's __init
+ * text after the module is loaded, and the rest with the module. Then other text may get
+ * the same addresses. So before text is freed, spanheap_module.c replaces addresses in
+ * the text by numbers, and this file keeps the "%pS" name of each number. Numbers are at
+ * most SITE_MAX, where no kernel has text.
  */
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -16,12 +16,12 @@
 
 struct site {
 	struct rcu_head rcu;
-	const void *mod;		/* it is loaded, or NULL; never dereferenced */
-	bool used;			/* by a span, as far as the walk has come */
+	const void *mod;		/* the module, or NULL if it is gone; not dereferenced */
+	bool used;			/* the walk has found a use of the number */
 	char text[];
 };
 
-/* What a call site, or the number of one, is called. Returns buf, of SITE_TEXT bytes. */
+/* Print the name of a call site, an address or a number, to buf[SITE_TEXT]. Returns buf. */
 const char *spanheap_site_text(struct spanheap *h, unsigned long site, char *buf)
 {
 	struct site *kept;
@@ -38,8 +38,8 @@ const char *spanheap_site_text(struct spanheap *h, unsigned long site, char *buf
 }
 
 /*
- * The number of a call site in the text of mod, which is still there. SITE_MAX, which
- * has no text, if there is no memory. Under sites_lock.
+ * Return a number for a call site in the text of mod, which is still loaded. SITE_MAX,
+ * which has no name: there is no memory. Under sites_lock.
  */
 unsigned long spanheap_site_keep(struct spanheap *h, unsigned long addr, const void *mod)
 {
@@ -69,7 +69,7 @@ unsigned long spanheap_site_keep(struct spanheap *h, unsigned long addr, const v
 	return SITE_MAX;
 }
 
-/* Whose text was it? NULL: that of a module that is gone. Under sites_lock. */
+/* The module of a numbered call site. NULL: the module is gone. Under sites_lock. */
 const void *spanheap_site_module(struct spanheap *h, unsigned long number)
 {
 	struct site *site = xa_load(&h->sites, number);
@@ -77,7 +77,7 @@ const void *spanheap_site_module(struct spanheap *h, unsigned long number)
 	return site ? site->mod : NULL;
 }
 
-/* A span has this number. Under sites_lock. */
+/* Mark a number as used by a span or a profile stack. Under sites_lock. */
 void spanheap_site_use(struct spanheap *h, unsigned long number)
 {
 	struct site *site = xa_load(&h->sites, number);
@@ -87,8 +87,8 @@ void spanheap_site_use(struct spanheap *h, unsigned long number)
 }
 
 /*
- * All spans have been looked at: forget what none of them names. The module gone, if not
- * NULL, may have its address used for another. Under sites_lock.
+ * Called after a walk over all spans: forget the numbers that nothing uses. gone, if not
+ * NULL, is a module that goes; another module may get its address. Under sites_lock.
  */
 void spanheap_sites_forget(struct spanheap *h, const void *gone)
 {
@@ -114,7 +114,7 @@ void spanheap_sites_init(struct spanheap *h)
 	xa_init_flags(&h->sites, XA_FLAGS_ALLOC1);
 }
 
-/* Nobody is inside */
+/* No other task uses the heap any more */
 void spanheap_sites_exit(struct spanheap *h)
 {
 	unsigned long number;
