@@ -2,11 +2,11 @@
 /*
  * Per-CPU caches of backed spans.
  *
- * A CPU has two magazines for each length of 1 to CACHE_PAGES pages, so that a
- * workload on the edge of one magazine does not go to the depot each time. After
- * Bonwick and Adams, "Magazines and Vmem", USENIX 2001. Of longer spans a CPU keeps
- * the last few, for a user of one length again and again. Further spans go to other
- * CPUs through spanheap_depot.c, or back to the caller.
+ * A CPU has two magazines for each length of 1 to CACHE_PAGES pages, so that a workload
+ * at the boundary of one magazine does not use the depot each time. The design follows
+ * Bonwick and Adams, "Magazines and Vmem", USENIX 2001. A CPU also has CACHE_SLOTS slots
+ * for longer spans, because a client often uses one length repeatedly. Spans beyond these
+ * go to the depots and shelves of spanheap_depot.c, or back to the caller.
  */
 #include <linux/cpu.h>
 #include <linux/mm.h>
@@ -33,8 +33,8 @@ static void visit_this_cpu(void *arg)
 }
 
 /*
- * Run v->fn on that CPU, outside of its section. Sections are short, so a CPU is seldom
- * met inside one. False: the CPU is offline.
+ * Run v->fn on that CPU, outside of its section. Sections are short, so the IPI seldom
+ * arrives inside one. False: the CPU is offline.
  */
 bool spanheap_cache_visit(struct span_caches *cs, int cpu, struct cache_visit *v)
 {
@@ -47,8 +47,8 @@ bool spanheap_cache_visit(struct span_caches *cs, int cpu, struct cache_visit *v
 }
 
 /*
- * Run v->fn for the caches for which v->wanted is true: on its CPU if that is online,
- * else from here. The caller has waited until no CPU makes this true any more.
+ * Run v->fn for each cache for which v->wanted is true: on the cache's CPU if the CPU is
+ * online, else on this CPU. The caller ensures that no CPU makes v->wanted true any more.
  */
 void spanheap_cache_visit_all(struct span_caches *cs, struct cache_visit *v)
 {
@@ -66,7 +66,7 @@ void spanheap_cache_visit_all(struct span_caches *cs, struct cache_visit *v)
 	cpus_read_unlock();
 }
 
-/* No CPU uses its cache until spanheap_cache_resume(). Interrupts no CPU. May sleep. */
+/* No CPU uses its cache until spanheap_cache_resume(). Sends no IPIs. May sleep. */
 void spanheap_cache_pause(struct span_caches *cs)
 {
 	if (!cs->cpu)
@@ -84,7 +84,7 @@ void spanheap_cache_resume(struct span_caches *cs)
 
 /* ---- the slower half of magazines, and slots; in the section ---- */
 
-/* The loaded magazine is empty. False: so are the other one and the depot. */
+/* Replace the empty loaded magazine. False: the other one and the depot are empty, too. */
 bool spanheap_bin_reload(struct span_caches *cs, struct cache_bin *bin, u32 nr)
 {
 	u32 i;
@@ -94,13 +94,16 @@ bool spanheap_bin_reload(struct span_caches *cs, struct cache_bin *bin, u32 nr)
 	swap(bin->loaded, bin->other);
 	bin->other_full = false;
 	bin->nr = bin->size;
-	/* The caller waits for the first record; the next ones come with it */
+	/* The caller waits for the first record anyway: prefetch the next ones with it */
 	for (i = 2; i <= min(bin->size, MAG_AHEAD); i++)
 		prefetchw(bin->loaded->span[bin->size - i]);
 	return true;
 }
 
-/* The loaded magazine is full. Returns the other one's spans if the depot is full, too. */
+/*
+ * Replace the full loaded magazine. If the other magazine is full, too, and the depot has
+ * no empty one, returns the list of its spans.
+ */
 struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin *bin, u32 nr)
 {
 	struct llist_node *spill = NULL;
@@ -113,7 +116,7 @@ struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin 
 	return spill;
 }
 
-/* No slot is free: the span that was in one goes to the shelf, or is returned */
+/* All slots are full: s replaces a span, which goes to the shelf, or is returned */
 struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cache *c,
 					 struct span *s)
 {
@@ -132,8 +135,8 @@ struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cac
 /* ---- emptying ---- */
 
 /*
- * A guess from another CPU. What its user's CPU has freed before the caller got here is
- * seen; of a CPU that is in its section, a magazine that changes hands may be missed.
+ * Does c hold spans? Called from another CPU, without a lock. The answer includes frees
+ * that the caller knows to be complete. It may miss spans if the CPU is in its section.
  */
 bool spanheap_cache_has_spans(const struct span_cache *c)
 {
@@ -149,9 +152,9 @@ bool spanheap_cache_has_spans(const struct span_cache *c)
 }
 
 /*
- * The CPU gets the empty magazines of a set, and the set what the CPU had. Called on the
- * cache's CPU from an interrupt, or when that CPU is offline: a few dozen pointers
- * change hands, however many spans there are.
+ * Exchange the magazines and slots of c for the empty ones of the set. Called from an IPI
+ * on the cache's CPU, or when that CPU is offline. The work is a few dozen pointers,
+ * however many spans c holds.
  */
 void spanheap_cache_take(struct span_cache *c, struct cache_set *set)
 {
@@ -164,7 +167,7 @@ void spanheap_cache_take(struct span_cache *c, struct cache_set *set)
 	steps_done(2 * CACHE_PAGES + CACHE_SLOTS);
 }
 
-/* A list of spans that are not in the set any more, MAG_MAX at most; NULL: it is empty */
+/* Remove up to MAG_MAX spans from the set and return their list. NULL: the set is empty. */
 struct llist_node *spanheap_set_pop(struct cache_set *set)
 {
 	struct llist_node *spans;
@@ -196,7 +199,7 @@ struct llist_node *spanheap_set_pop(struct cache_set *set)
 
 /* ---- life ---- */
 
-/* All caches are empty, and nobody is in a section */
+/* Called when all caches are empty and no CPU is in a section */
 void spanheap_caches_free(struct span_caches *cs)
 {
 	int cpu;
@@ -228,8 +231,9 @@ static bool init_cpu(struct span_caches *cs, int cpu)
 }
 
 /*
- * Magazines of up to four times kb KiB, and of as many spans as kb KiB have pages;
- * slots for spans of up to four times kb KiB. 0: no caches
+ * kb bounds the caches: a magazine holds at most four times kb KiB, and at most as many
+ * spans as kb KiB have pages. A slot holds a span of at most four times kb KiB. With 0
+ * there are no caches.
  */
 int spanheap_caches_init(struct span_caches *cs, unsigned int kb, unsigned long arena_pages)
 {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Containers by which spans travel between the caches of CPUs: depots of full magazines
- * for spans of 1 to 16 pages, and shelves of single longer spans.
+ * Containers through which spans travel between the caches of CPUs: depots of magazines
+ * for spans of 1 to CACHE_PAGES pages, and shelves of single longer spans.
  *
- * Each node has a depot and a shelf for each length. Each has a lock of its own, which is
- * held for some loads and stores, so a CPU waits for no CPU that uses another length; it
- * asks another node only if its own node has nothing. A magazine is exchanged for another
- * one, so a free allocates none, and the number of magazines never changes.
+ * Each node has a depot or a shelf for each length, with a lock of its own. So a CPU does
+ * not wait for CPUs that use another length. A CPU tries other nodes only if its own node
+ * has no span. A CPU exchanges one magazine for another, so a free allocates no magazine,
+ * and the number of magazines is constant.
  *
- * A CPU calls these functions in its section, where an interrupt does not, so the locks
- * need no interrupts disabled. An interrupt may still keep a lock's holder away for long, and
- * so may a hypervisor. A CPU therefore gives up after LOCK_TRIES attempts, and its caller
- * uses the page heap instead.
+ * A CPU takes these locks inside its section, which an interrupt cannot enter. So it
+ * leaves interrupts enabled. An interrupt or a hypervisor may then delay a lock's holder
+ * for long. After LOCK_TRIES attempts a CPU therefore gives up, and its caller uses the
+ * page heap instead.
  */
 #include <linux/mm.h>
 #include <linux/nodemask.h>
@@ -23,7 +23,7 @@
 #include "spanheap_cache.h"
 
 #define LOCK_TRIES	200u
-#define PREFETCH_LINES	3u	/* all of a magazine of 16 spans */
+#define PREFETCH_LINES	3u	/* cache lines of a magazine of 16 spans */
 
 /* ---- magazines ---- */
 
@@ -39,7 +39,7 @@ static size_t mag_bytes(u32 size)
 	return struct_size((struct magazine *)NULL, span, size);
 }
 
-/* Memory for n magazines of each length, for spanheap_mag_next() */
+/* Allocate memory for n magazines of each length. spanheap_mag_next() divides it. */
 void *spanheap_mags_alloc(struct span_caches *cs, u32 n, int nid)
 {
 	size_t bytes = 0;
@@ -51,7 +51,7 @@ void *spanheap_mags_alloc(struct span_caches *cs, u32 n, int nid)
 	return kvzalloc_node(bytes, GFP_KERNEL, nid);
 }
 
-/* An empty magazine out of that memory */
+/* Cut an empty magazine from memory of spanheap_mags_alloc() */
 struct magazine *spanheap_mag_next(void **mem, u32 size)
 {
 	struct magazine *m = *mem;
@@ -60,7 +60,7 @@ struct magazine *spanheap_mag_next(void **mem, u32 size)
 	return m;
 }
 
-/* Two empty magazines of each length out of that memory */
+/* Give each bin two empty magazines from memory of spanheap_mags_alloc() */
 void spanheap_bins_init(struct span_caches *cs, struct cache_bin *bin, void **mem)
 {
 	u32 nr;
@@ -72,7 +72,7 @@ void spanheap_bins_init(struct span_caches *cs, struct cache_bin *bin, void **me
 	}
 }
 
-/* Empties m, which has n spans; returns the list of them, first to last */
+/* Empty m, which holds n spans. Returns the list of these spans, first to last. */
 struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
 {
 	struct llist_node *first = NULL;
@@ -87,7 +87,7 @@ struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n)
 	return first;
 }
 
-/* Has one allocation or free tried often enough to get a lock? */
+/* Count a failed attempt to get a lock. True: this allocation or free must give up. */
 static bool give_up(u32 *tries)
 {
 	cpu_relax();
@@ -103,7 +103,7 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *
 
 	if (!got)
 		return false;
-	/* Fetch the magazine, which another CPU has written, while waiting for the lock */
+	/* Another CPU has written the magazine: prefetch it before the lock is taken */
 	for (i = 0; i < PREFETCH_LINES; i++)
 		prefetchw((void *)got + i * SMP_CACHE_BYTES);
 	while (!raw_spin_trylock(&d->lock))
@@ -121,8 +121,9 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *
 }
 
 /*
- * An empty magazine for the full one, or a full one for the empty one, from the next
- * depot that has one. False: there is none. In the section.
+ * Exchange the full magazine *m for an empty one of this node's depot, or (full is false)
+ * the empty magazine *m for a full one, of another node if this one has none. False:
+ * there is none. In the section.
  */
 bool spanheap_depot_swap(struct span_caches *cs, u32 nr, struct magazine **m, bool full)
 {
@@ -159,7 +160,7 @@ static struct span *shelf_pop(struct cache_shelf *shelf, u32 *tries)
 	return n ? llist_entry(n, struct span, cached) : NULL;
 }
 
-/* A span of nr pages, from the next shelf that has one; in the section */
+/* Pop a span of nr pages, from this node's shelf or another node's; in the section */
 struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr)
 {
 	int here = numa_node_id(), nid;
@@ -176,7 +177,7 @@ struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr)
 	return s;
 }
 
-/* False: the shelf is full. In the section. */
+/* Put s on this node's shelf. False: no room, or no lock in time. In the section. */
 bool spanheap_shelf_push(struct span_caches *cs, struct span *s)
 {
 	struct cache_shelf *shelf = &cs->node[numa_node_id()]->shelf[s->nr_pages];
@@ -199,8 +200,9 @@ bool spanheap_shelf_push(struct span_caches *cs, struct span *s)
 /* ---- emptying ---- */
 
 /*
- * For callers outside of a section: an interrupt on this CPU must not find the lock
- * held. Waits with interrupts enabled, as the holder may be away for long.
+ * Take a lock outside of a section. Interrupts are disabled while the lock is held,
+ * because an interrupt on this CPU may enter a section and want the lock. The wait keeps
+ * interrupts enabled, because the holder may be delayed for long.
  */
 static void lock_irq(raw_spinlock_t *lock) __acquires(lock)
 {
@@ -213,7 +215,7 @@ static void lock_irq(raw_spinlock_t *lock) __acquires(lock)
 	}
 }
 
-/* A full magazine's spans; the magazine stays as an empty one */
+/* Empty a full magazine and return its spans. The magazine stays in the depot. */
 static struct llist_node *depot_pop(struct cache_depot *d, u32 size)
 {
 	struct llist_node *spans;
@@ -251,8 +253,8 @@ static struct llist_node *shelf_pop_all(struct cache_shelf *shelf)
 }
 
 /*
- * Some of the spans of nr pages that no CPU has, or NULL: there is none. Process
- * context, interrupts on.
+ * Remove some spans of nr pages from a node's depot or shelf. NULL: it is empty. Process
+ * context, interrupts enabled.
  */
 struct llist_node *spanheap_depot_empty(struct span_caches *cs, int nid, u32 nr)
 {
@@ -313,7 +315,7 @@ int spanheap_depot_create(struct span_caches *cs, unsigned long arena_pages)
 	return 0;
 }
 
-/* By now drained; nobody is inside */
+/* The depots are drained, and no CPU uses them any more */
 void spanheap_depot_destroy(struct span_caches *cs)
 {
 	int nid;

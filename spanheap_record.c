@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory for span records and map leaves. The page heap allocates nothing under
- * its lock: callers bring what an operation may need, with their own gfp.
+ * Memory for span records and map leaves. The page heap allocates nothing under its
+ * lock: callers allocate beforehand, with their own gfp, what an operation may need.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -10,12 +10,12 @@
 
 #include "spanheap_internal.h"
 
-#define SPARE_KEEP	64u	/* records a trim leaves */
+#define SPARE_KEEP	64u	/* spare records that a trim keeps */
 
 static struct kmem_cache *span_cache;
-struct workqueue_struct *spanheap_wq;	/* frees that take long */
+struct workqueue_struct *spanheap_wq;	/* completes deferred frees */
 
-/* Once per object, not per allocation: a record keeps counting its uses, see span.word */
+/* The constructor runs once per slab object, so a reused record keeps its count of uses */
 static void init_record(void *record)
 {
 	memset(record, 0, sizeof(struct span));
@@ -51,9 +51,8 @@ static struct map_leaf *new_leaf(gfp_t gfp)
 
 	if (!leaf)
 		return NULL;
-	/* 512 pointers are one page where pages are 4 KiB */
 	BUILD_BUG_ON(LEAF_PAGES * sizeof(struct span *) > PAGE_SIZE);
-	/* A page of its own would do, but kmemleak would not look into it */
+	/* kzalloc(), not a page: kmemleak does not scan pages for pointers */
 	leaf->span = kzalloc(PAGE_SIZE, gfp);
 	if (!leaf->span) {
 		kfree(leaf);
@@ -63,8 +62,8 @@ static struct map_leaf *new_leaf(gfp_t gfp)
 }
 
 /*
- * Bring enough records for any one operation, and the leaves that p->want_leaves
- * asks for. Called without the heap lock. False: there is no memory.
+ * Allocate into p enough records for any operation, and p->want_leaves leaves. Called
+ * without the heap lock. False: there is no memory, or the task is being killed.
  */
 bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 {
@@ -74,7 +73,7 @@ bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 
 		if (!s)
 			return false;
-		/* No memset: a reader may still look at its former life */
+		/* No memset: a reader may still read the record of its previous use */
 		s->specials = RB_ROOT;
 		list_add(&s->list, &p->records);
 		p->nr_records++;
@@ -96,7 +95,7 @@ bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 	return true;
 }
 
-/* The operation is over: records stay with the heap, leaves not used are freed */
+/* End an operation: give unused records to the heap and free unused leaves */
 void spanheap_prep_done(struct spanheap *h, struct prep *p)
 {
 	unsigned long flags;
@@ -119,7 +118,7 @@ void spanheap_free_record(struct span *s)
 	kmem_cache_free(span_cache, s);
 }
 
-/* Up to HOLD_SPANS records that are too many, on a list; returns how many */
+/* Move up to HOLD_SPANS surplus spare records to a list. Returns how many it moved. */
 static u32 spare_records(struct spanheap *h, struct list_head *records)
 {
 	unsigned long flags;
@@ -135,7 +134,7 @@ static u32 spare_records(struct spanheap *h, struct list_head *records)
 	return n;
 }
 
-/* Coalescing leaves records behind; a pass of the scavenger gives them back. */
+/* Free the surplus records that coalescing leaves. The scavenger calls this. */
 void spanheap_trim_records(struct spanheap *h)
 {
 	struct span *s, *next;
