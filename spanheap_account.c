@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a client has: its charge and its limit, its in-use spans if it is swept,
- * who works with it, and the end of a span's use.
+ * The accounts of a client: its charge and limit, the lists of its in-use spans if it is
+ * swept, the count of its users. Also the begin and the end of a span's use.
  *
- * A client without a limit is charged in per-CPU shares, which are folded into its
- * total now and then. A client with a limit is charged exactly, with one atomic
- * operation each way.
+ * A client without a limit is charged in per-CPU shares, which are folded into its total
+ * when they become large. A client with a limit is charged exactly, with one atomic
+ * operation for each allocation and each free.
  */
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -27,7 +27,7 @@ static void raise_peak(struct spanheap_client *c, s64 pages)
 		;
 }
 
-/* This CPU's share goes into the client's total; in the section */
+/* Add a CPU's share to the client's total: on that CPU, or under limit_lock if offline */
 void spanheap_fold(struct spanheap_client *c, struct client_counts *n)
 {
 	raise_peak(c, atomic64_read(&c->pages) + n->peak);
@@ -40,7 +40,7 @@ bool spanheap_charge_exact(struct spanheap_client *c, u32 nr)
 {
 	s64 limit = READ_ONCE(c->limit_pages), old = atomic64_read(&c->pages);
 
-	/* Never add pages that may be refused: others would be refused because of them */
+	/* Add nothing before the test: a charge that is undone could make others fail */
 	do {
 		if (limit && old + nr > limit)
 			return false;
@@ -49,7 +49,7 @@ bool spanheap_charge_exact(struct spanheap_client *c, u32 nr)
 	return true;
 }
 
-/* Charge nr pages from the slow path; false: over the limit */
+/* Charge nr pages in the slow path. False: the client would exceed its limit. */
 bool spanheap_charge(struct spanheap_client *c, u32 nr)
 {
 	struct span_caches *cs = &c->heap->caches;
@@ -83,8 +83,8 @@ static void fold_visit(struct cache_visit *v, struct span_cache *cache)
 }
 
 /*
- * From here on the limit holds for every allocation that begins. The lock keeps two
- * callers from folding the share of an offline CPU, which has no section, twice.
+ * Every allocation that begins after this call honours the limit. limit_lock prevents two
+ * callers from folding the share of an offline CPU twice, as no section protects it.
  */
 void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 {
@@ -95,7 +95,7 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 	shares = !c->limit_pages && c->heap->caches.cpu;
 	WRITE_ONCE(c->limit_pages, limit_pages);
 	if (limit_pages && shares) {
-		/* Sections that saw no limit are over, and make no share any more */
+		/* Wait for sections that read no limit: later ones change no share */
 		synchronize_rcu();
 		spanheap_cache_visit_all(&c->heap->caches, &v);
 	}
@@ -103,9 +103,9 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 }
 
 /*
- * All numbers of a client; no lock. The peak of one without a limit may come out high by
- * twice the largest share, FOLD_PAGES or two spans, for each CPU but one: when one
- * had its share up before another had its own down.
+ * Sum up all counters of a client, without a lock. Without a limit the peak is an upper
+ * bound: the CPUs' shares need not have had their peaks at the same time. For each CPU
+ * but one it may be too high by twice the largest share (FOLD_PAGES or two spans).
  */
 void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum)
 {
@@ -123,7 +123,7 @@ void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum)
 		sum->pages += READ_ONCE(n->pages);
 		sum->peak += READ_ONCE(n->peak);
 	}
-	sum->pages = max_t(s64, sum->pages, 0);	/* read while it moved */
+	sum->pages = max_t(s64, sum->pages, 0);	/* shares may change during the sum */
 	sum->peak = max_t(s64, sum->peak, atomic64_read(&c->peak_pages));
 }
 
@@ -146,7 +146,7 @@ void __spanheap_fewer_unswept(struct client_sweep *sw)
 		list_del_init(&sw->node);
 }
 
-/* s comes into use: a span allocated during a cycle is not swept in it */
+/* Add s, which comes into use. A cycle does not sweep spans allocated during it. */
 void __spanheap_busy_add(struct spanheap *h, struct span *s)
 {
 	struct client_sweep *sw = s->client->sweep;
@@ -161,8 +161,8 @@ void __spanheap_busy_add(struct spanheap *h, struct span *s)
 }
 
 /*
- * s, in use until now, is another's to free or to resize. A sweeper whose
- * callback is being asked about it sees by the generation that it has lost it.
+ * Remove s, which the caller has claimed to free or resize it. If a sweep callback runs
+ * for s, the changed sweepgen tells the sweeper to ignore the verdict.
  */
 void __spanheap_busy_del(struct spanheap *h, struct span *s)
 {
@@ -180,9 +180,8 @@ void __spanheap_busy_del(struct spanheap *h, struct span *s)
 }
 
 /*
- * The owner frees s, which is claimed. If a callback is running for it, its sweeper
- * completes that, so that the callback is never about memory that is somebody
- * else's by now.
+ * Must the free of s, which is claimed, wait? True: a sweep callback runs for s, and its
+ * sweeper completes the free. So the memory gets no new user before the callback returns.
  */
 bool __spanheap_free_later(struct spanheap *h, struct span *s)
 {
@@ -193,7 +192,7 @@ bool __spanheap_free_later(struct spanheap *h, struct span *s)
 	return true;
 }
 
-/* A resize is over. If s was unswept, or a cycle has begun meanwhile, it still is. */
+/* End a resize. If s was unswept, or a cycle has begun meanwhile, s is unswept. */
 void __spanheap_busy_back(struct spanheap *h, struct span *s)
 {
 	struct spanheap_client *c = s->client;
@@ -213,8 +212,8 @@ void __spanheap_busy_back(struct spanheap *h, struct span *s)
 }
 
 /*
- * Somebody holds the span that addr is in and attaches something to it: it is live
- * in this cycle, and need not be asked about. (The ancestor sweeps it here.)
+ * A caller attaches a finalizer to an address in a span, so the span is live: mark it as
+ * swept in this cycle. (The page heap of Go 1.3 sweeps the span here.)
  */
 void spanheap_sweep_live(struct spanheap *h, const void *addr)
 {
@@ -227,7 +226,7 @@ void spanheap_sweep_live(struct spanheap *h, const void *addr)
 		return;
 	spin_lock_irqsave(&h->lock, flags);
 	s = spanheap_span_guess(h, addr);
-	/* NULL: a cache takes s at the moment, so that it is nobody's to sweep */
+	/* NULL: another CPU is freeing s into its cache; such a span is not swept */
 	c = s && span_state(s) == SPAN_INUSE ? READ_ONCE(s->client) : NULL;
 	sw = c ? c->sweep : NULL;
 	if (sw && unswept(sw, s)) {
@@ -263,7 +262,7 @@ void spanheap_sweep_exit(struct spanheap_client *c)
 	kvfree(c->sweep);
 }
 
-/* ---- who is in a client's callbacks ---- */
+/* ---- users of a client, and its callbacks ---- */
 
 bool __spanheap_client_get(struct spanheap_client *c)
 {
@@ -274,7 +273,7 @@ bool __spanheap_client_get(struct spanheap_client *c)
 	return true;
 }
 
-/* The client is not freed before spanheap_client_put(); false: it is going */
+/* Keep c until spanheap_client_put(). False: c is being unregistered. */
 bool spanheap_client_get(struct spanheap_client *c)
 {
 	unsigned long flags;
@@ -292,12 +291,12 @@ void spanheap_client_put(struct spanheap_client *c)
 	unsigned long flags;
 
 	spin_lock_irqsave(&h->lock, flags);
-	c->users--;		/* and c may be gone */
+	c->users--;		/* from here on c may be freed */
 	spin_unlock_irqrestore(&h->lock, flags);
 	wake_up_all(&h->callback_wait);
 }
 
-/* From here on nobody but its owner works with c, and no callback of it runs */
+/* Wait until no callback of c runs and no task uses c. None will begin later. */
 void spanheap_client_quiesce(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
@@ -337,7 +336,7 @@ static void __orphan_done(struct spanheap *h, struct spanheap_client *client)
 	}
 }
 
-/* s, OWNED and charged, comes into use by the page heap */
+/* Count s, OWNED and charged, as allocated by the page heap to client */
 void __spanheap_use_begin(struct spanheap *h, struct span *s, struct spanheap_client *client,
 			  u32 obj_size)
 {
@@ -349,7 +348,7 @@ void __spanheap_use_begin(struct spanheap *h, struct span *s, struct spanheap_cl
 	client->allocs++;
 }
 
-/* The guard behind s goes with it. A guard that still loses its memory does so as a free span. */
+/* Free the guard behind s. If spanheap_drop() still has to unback it, that also frees it. */
 static void __end_guard(struct spanheap *h, struct span *s)
 {
 	struct span *guard = *map_slot(h, span_end(s));
@@ -359,7 +358,7 @@ static void __end_guard(struct spanheap *h, struct span *s)
 		__spanheap_put(h, guard);
 }
 
-/* s, OWNED, was never handed out: as if the allocation had not begun */
+/* Undo __spanheap_use_begin() and the charge: s, OWNED, was never handed out */
 void spanheap_use_undo(struct spanheap *h, struct span *s)
 {
 	struct spanheap_client *client = s->client;
@@ -378,8 +377,8 @@ void spanheap_use_undo(struct spanheap *h, struct span *s)
 }
 
 /*
- * Does anybody else refer to a page of s? Then the pages of s go to the system like
- * those of vfree(), and live as long as their last reference. No lock is held.
+ * Are there other references to a page of s? Then the free drops the pages of s, as
+ * vfree() does, and a page lives until its last reference is put. No lock is held.
  */
 bool spanheap_must_drop(struct spanheap *h, const struct span *s)
 {
@@ -388,8 +387,8 @@ bool spanheap_must_drop(struct spanheap *h, const struct span *s)
 }
 
 /*
- * Must each page of s be looked at or cleared, and are there too many for the context of
- * a free, which may not sleep? Then a worker does this, see spanheap_finish_frees().
+ * Must each page of s be cleared or checked for references, and are there too many pages
+ * for a free, which may not sleep? Then a worker does this, see spanheap_finish_frees().
  */
 bool spanheap_frees_later(const struct span *s)
 {
@@ -397,8 +396,8 @@ bool spanheap_frees_later(const struct span *s)
 }
 
 /*
- * s, OWNED and backed, is given back. Its pages are zero if they were cleared; they go
- * to the system first if they are to be dropped. A long span may be cleared and dropped
+ * End the use of s, which is OWNED and backed. cleared: its pages are zero. drop: its
+ * pages must go to the system first. A worker may clear and drop the pages of a long span
  * later. The caller has called spanheap_age_now(), unless spanheap_frees_later().
  */
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop)
@@ -420,9 +419,8 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
 }
 
 /*
- * s was in use and is claimed: free it. The lock is dropped where each page must be looked
- * at, or each unit of a long span. The caller is for the trace: a call site, or the sweep
- * callback.
+ * Free s, which was in use and is claimed. The lock is dropped for work on each page, or
+ * on each unit of a long span. The trace shows caller, a call site or the sweep callback.
  */
 void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long caller,
 			     unsigned long *flags)
@@ -434,7 +432,7 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long c
 	if (spanheap_frees_later(s)) {
 		clear = false;
 	} else if (clear || s->shared || s->nr_pages > BATCH_PAGES) {
-		/* OWNED and charged meanwhile: nobody else can have the pages */
+		/* s is OWNED and charged, so no other task gets the pages meanwhile */
 		spin_unlock_irqrestore(&h->lock, *flags);
 		drop = spanheap_must_drop(h, s);
 		if (clear && !drop)
@@ -445,7 +443,7 @@ void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long c
 		spanheap_age_now(h, s);
 	}
 	client = s->client;
-	/* While it is OWNED: once it is in the free lists it may be allocated again */
+	/* Trace before s is in the free lists, where the next allocation may take it */
 	trace_spanheap_free((unsigned long)span_addr(h, s), s->nr_pages, caller, client->name);
 	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
 	h->frees++;

@@ -13,10 +13,10 @@
  *    proves that the record is still the same span.
  *
  * The sweep that finds an object dead queues the object's finalizer. The finalizer stays
- * in the tree as SPECIAL_QUEUED until it has run. That keeps the span in use, and a new
- * finalizer of the same object may be added meanwhile.
+ * in the tree as SPECIAL_QUEUED until it has run. Until then the span stays in use, and a
+ * new finalizer of the same object may be added.
  *
- * After the specials of the Go 1.3 runtime (mheap.c).
+ * Modelled on the specials of the Go 1.3 runtime (mheap.c).
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -29,13 +29,13 @@
 
 #include "spanheap_internal.h"
 
-#define BATCH	64u	/* specials, or spans, looked at per hold of a lock */
+#define BATCH	64u	/* most specials, or spans, visited in one hold of a lock */
 
 struct finalizer {
 	struct special sp;
 	spanheap_finalizer_t fn;
 	void *arg;
-	/* once queued */
+	/* valid once queued */
 	struct spanheap *heap;
 	struct span *span;
 	struct spanheap_client *client;
@@ -109,7 +109,7 @@ static struct special *next_special(struct special *sp)
 	return to_special(rb_next(&sp->node));
 }
 
-/* A finalizer of the span, queued or not; profile records are one a span */
+/* A finalizer of the span, queued or not. A span has at most one profile record. */
 static struct finalizer *any_finalizer(const struct rb_root *root)
 {
 	struct special *sp = to_special(rb_first(root));
@@ -121,7 +121,7 @@ static struct finalizer *any_finalizer(const struct rb_root *root)
 
 /* ---- add and remove ---- */
 
-/* The offset of addr in s; the caller knows that s stays where it is */
+/* The offset of addr in s. False: addr is not in s. The caller ensures that s does not move. */
 static bool offset_in(const struct spanheap *h, const struct span *s,
 		      const void *addr, u64 *offset)
 {
@@ -129,7 +129,7 @@ static bool offset_in(const struct spanheap *h, const struct span *s,
 	return *offset < (u64)READ_ONCE(s->nr_pages) << PAGE_SHIFT;
 }
 
-/* Does an object start at that offset of s, which is pinned, and end in s? */
+/* Does a whole object start at that offset of s? s cannot be freed meanwhile. */
 static bool object_at(const struct span *s, u64 offset)
 {
 	u32 size = s->obj_size;
@@ -139,21 +139,21 @@ static bool object_at(const struct span *s, u64 offset)
 	return !(offset % size) && offset + size <= (u64)s->nr_pages << PAGE_SHIFT;
 }
 
-/* Special lock, as for both of the next: s may be no span at all by now */
+/* Attach *sp at addr. Under the special lock; s may be the record of another span by now. */
 static int add_to(struct spanheap *h, struct span *s, const void *addr,
 		  struct special **sp)
 {
-	/* With SPAN_SLOW, s is not freed while the special lock is held */
+	/* Once s has SPAN_SLOW, a free of s needs the special lock */
 	if (!span_set_slow(s) || !offset_in(h, s, addr, &(*sp)->offset))
 		return -EINVAL;
-	/* Without a sweep it would never run, and the span could never be freed */
+	/* Without sweeps the finalizer would never run, and the span never be freed */
 	if ((*sp)->kind == SPECIAL_FINALIZER &&
 	    (!READ_ONCE(s->client)->sweep || !object_at(s, (*sp)->offset)))
 		return -EINVAL;
 	return rb_find_add(&(*sp)->node, &s->specials, node_cmp) ? -EEXIST : 0;
 }
 
-/* *sp: a key, whose kind is set, then what was found */
+/* Detach a special at addr. *sp is a key with its kind set, then the special. Special lock. */
 static int remove_from(struct spanheap *h, struct span *s, const void *addr,
 		       struct special **sp)
 {
@@ -166,17 +166,17 @@ static int remove_from(struct spanheap *h, struct span *s, const void *addr,
 	return 0;
 }
 
-/* fn() of the record that may be the span with addr, under its special lock */
+/* Call fn() for the record that may be the span with addr, under its special lock */
 static int locked(struct spanheap *h, const void *addr, struct special **sp,
 		  int (*fn)(struct spanheap *h, struct span *s, const void *addr,
 			    struct special **sp))
 {
 	unsigned long flags;
 	int err = -EINVAL;
-	spinlock_t *lock;	/* that of s */
+	spinlock_t *lock;	/* special lock of s */
 	struct span *s;
 
-	rcu_read_lock();	/* keeps the record a record */
+	rcu_read_lock();	/* SLAB_TYPESAFE_BY_RCU: the memory remains a record */
 	s = spanheap_span_guess(h, addr);
 	if (s) {
 		lock = special_lock(h, s);
@@ -196,8 +196,8 @@ static int locked(struct spanheap *h, const void *addr, struct special **sp,
  * @sp: kind is set
  *
  * Context: Any but NMI. Takes a special lock (irqsave).
- * Return: 0; -EEXIST: there is one of that kind; -EINVAL: no in-use span, or one
- * that is being resized, or no object.
+ * Return: 0. -EEXIST: the address has a special of this kind. -EINVAL: addr is not in an
+ * in-use span, the span is being resized, or no object starts at addr.
  */
 int spanheap_special_add(struct spanheap *h, const void *addr, struct special *sp)
 {
@@ -207,11 +207,11 @@ int spanheap_special_add(struct spanheap *h, const void *addr, struct special *s
 /**
  * spanheap_special_remove() - detach a special
  * @h: the heap
- * @addr: the address it was attached to
- * @kind: its kind
+ * @addr: the address that the special is attached to
+ * @kind: kind of the special
  *
  * Context: Any but NMI. Takes a special lock (irqsave).
- * Return: the special, which is the caller's now, or NULL: there is none.
+ * Return: the special, which the caller owns now. NULL: there is none.
  */
 struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 					enum special_kind kind)
@@ -224,9 +224,9 @@ struct special *spanheap_special_remove(struct spanheap *h, const void *addr,
 /* ---- spans that are freed, swept, cut ---- */
 
 /*
- * Claim s, which has SPAN_SLOW, to free it: it becomes OWNED and its specials go
- * to *specials, for spanheap_specials_freed(). False: it is not in the use in which
- * word was read, or it has a finalizer (*fn) and stays as it is. Under the heap lock.
+ * Claim s, which has SPAN_SLOW, to free it: s becomes OWNED, and its specials move to
+ * *specials, for spanheap_specials_freed(). False: the use in which the caller read word
+ * has ended, or s has a finalizer (*fn); s does not change. Under the heap lock.
  */
 bool spanheap_specials_claim(struct spanheap *h, struct span *s, u64 word,
 			     struct rb_root *specials, spanheap_finalizer_t *fn)
@@ -249,7 +249,7 @@ bool spanheap_specials_claim(struct spanheap *h, struct span *s, u64 word,
 	return claimed;
 }
 
-/* The specials of a span that was freed; none of them a finalizer. No lock. */
+/* Free the specials of a freed span; none of them is a finalizer. No lock is held. */
 void spanheap_specials_freed(struct spanheap *h, struct rb_root *specials)
 {
 	struct special *sp, *next;
@@ -281,12 +281,12 @@ static void run_finalizer(struct work_struct *work)
 	rb_erase(&f->sp.node, &s->specials);
 	spin_unlock_irqrestore(lock, flags);
 	free_finalizer(h, f);
-	/* The client is gone as soon as it sees 0; its address is but a key here */
+	/* At 0 the client may be freed at once; wake_up_var() uses only its address */
 	if (atomic_dec_and_test(&client->queued))
 		wake_up_var(&client->queued);
 }
 
-/* Special lock. Not if an earlier one of the same object has yet to run. */
+/* Queue sp, unless an earlier finalizer of the object has yet to run. Special lock. */
 static void queue_finalizer(struct spanheap *h, struct span *s, struct special *sp)
 {
 	struct special *next = next_special(sp);
@@ -294,7 +294,7 @@ static void queue_finalizer(struct spanheap *h, struct span *s, struct special *
 
 	if (next && next->offset == sp->offset && next->kind == SPECIAL_QUEUED)
 		return;
-	sp->kind = SPECIAL_QUEUED;	/* its place in the order is the same */
+	sp->kind = SPECIAL_QUEUED;	/* does not change its place in the tree */
 	f->heap = h;
 	f->span = s;
 	f->client = READ_ONCE(s->client);
@@ -304,10 +304,10 @@ static void queue_finalizer(struct spanheap *h, struct span *s, struct special *
 }
 
 /*
- * A sweep found s, in use, dead: queue a batch of its finalizers from *key on,
- * which is all 0 at first. *kept: it has such, queued now or before, and must be kept
- * until the next generation. True: there are more; drop the heap lock, see that s is
- * still the same, and call again. Under the heap lock.
+ * A sweep found s, which is in use, dead: queue a batch of its finalizers, from *key on;
+ * *key starts as 0. Sets *kept if s has finalizers, queued now or before: then s stays
+ * until the next generation. True: there are more. The caller then drops the heap lock,
+ * checks that s is still in the same use, and calls again. Under the heap lock.
  */
 bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 			       struct special *key, bool *kept)
@@ -333,7 +333,7 @@ bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 	return n == BATCH;
 }
 
-/* s is OWNED, and to be cut to nr_pages: are there specials in what goes? */
+/* Has s, which is OWNED, specials beyond its first nr_pages pages? */
 bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages)
 {
 	spinlock_t *lock = special_lock(h, s);
@@ -351,9 +351,9 @@ bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages)
 /* ---- walks over all spans that have specials ---- */
 
 /*
- * The next span of client c (NULL: of any) that has specials, from page *idx on;
- * NULL with *idx beyond a batch: go on, with *idx U32_MAX: that was all. In an
- * RCU read section.
+ * Find the next span of client c (NULL: any client) that has specials, from page *idx on.
+ * NULL: none in this batch; the walk continues at *idx, or is over if *idx is U32_MAX.
+ * In an RCU read section.
  */
 static struct span *next_with_specials(struct spanheap *h, struct spanheap_client *c,
 				       u32 *idx)
@@ -377,7 +377,7 @@ static struct span *next_with_specials(struct spanheap *h, struct spanheap_clien
 	return s;
 }
 
-/* Free up to a batch of finalizers of s from *key on, none of them queued */
+/* Free a batch of the finalizers of s that are not queued, from *key on */
 static u32 drop_batch(struct spanheap *h, struct spanheap_client *c, struct span *s,
 		      struct special *key, spanheap_finalizer_t *fn, u32 *dropped)
 {
@@ -388,7 +388,7 @@ static u32 drop_batch(struct spanheap *h, struct spanheap_client *c, struct span
 
 	spin_lock_irqsave(lock, flags);
 	sp = first_from(&s->specials, key);
-	/* The record may be another client's span by now; a special says whose */
+	/* The record may belong to another client's span by now; s->client tells */
 	if (sp && READ_ONCE(s->client) != c)
 		sp = NULL;
 	for (; sp && n < BATCH; sp = next, n++) {
@@ -407,13 +407,13 @@ static u32 drop_batch(struct spanheap *h, struct spanheap_client *c, struct span
 	return n;
 }
 
-/* Client c goes, and nothing of it is swept any more: wait for its finalizers that run */
+/* Wait for the queued finalizers of c. The spans of c are not swept any more. */
 void spanheap_specials_wait(struct spanheap_client *c)
 {
 	wait_var_event(&c->queued, !atomic_read(&c->queued));
 }
 
-/* ... and drop the others, of spans that it leaves: their code goes with the client */
+/* Free the other finalizers of c, because their code may be freed with the client */
 void spanheap_specials_leave(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
@@ -436,7 +436,7 @@ void spanheap_specials_leave(struct spanheap_client *c)
 			c->name, dropped, fn);
 }
 
-/* What is wrong with s's specials from *key on; NULL: nothing. *more: go on. */
+/* Check a batch of the specials of s, from *key on. Returns the error or NULL. */
 static const char *check_batch(struct spanheap *h, struct span *s,
 			       struct special *key, bool *more)
 {
@@ -472,7 +472,7 @@ static const char *check_batch(struct spanheap *h, struct span *s,
 	return bad;
 }
 
-/* Walk all specials. NULL, or what is wrong, behind the span that ends at *idx. */
+/* Check all specials. Returns NULL, or an error in the span that ends at *idx. */
 const char *spanheap_specials_check(struct spanheap *h, u32 *idx)
 {
 	const char *bad = NULL;
@@ -511,7 +511,7 @@ int spanheap_finalizer_add(struct spanheap *h, void *obj, spanheap_finalizer_t f
 	f->fn = fn;
 	f->arg = arg;
 	atomic_long_inc(&h->nr_finalizers);
-	/* Before a sweeper can see it: it is not for this cycle */
+	/* First, so that no sweep of this cycle finds the object dead and queues f */
 	spanheap_sweep_live(h, obj);
 	err = spanheap_special_add(h, obj, &f->sp);
 	if (err)
@@ -531,7 +531,7 @@ int spanheap_finalizer_remove(struct spanheap *h, void *obj)
 
 /* ---- life ---- */
 
-/* Bytes that specials of this file take */
+/* Bytes of memory that finalizers use */
 u64 spanheap_special_meta(struct spanheap *h)
 {
 	return atomic_long_read(&h->nr_finalizers) * sizeof(struct finalizer);
@@ -553,7 +553,7 @@ int spanheap_special_setup(void)
 					    sizeof(struct finalizer), 0, 0, NULL);
 	if (!finalizer_cache)
 		return -ENOMEM;
-	/* Unbound: they may run long, and have no CPU of their own */
+	/* Unbound, because finalizers may run for long and need no specific CPU */
 	finalizer_wq = alloc_workqueue("spanheap", WQ_UNBOUND, 0);
 	if (!finalizer_wq) {
 		kmem_cache_destroy(finalizer_cache);
