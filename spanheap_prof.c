@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sampled heap profile: which call stacks have the memory that is in use.
+ * The sampled heap profile: which call stacks allocated the memory that is in use.
  *
- * Allocations are sampled by bytes. The distance from one sample to the next is
- * random, exponentially distributed with the mean profile_rate; so an allocation
- * of n bytes is sampled with the probability 1 - exp(-n / rate), whatever went
- * before it, and no pattern of sizes is seen too often or too rarely. These are
- * the statistics of tcmalloc's and the Go runtime's heap profiles (malloc.goc,
- * mprof.goc of Go 1.3).
+ * Allocations are sampled by bytes. The distance from one sample to the next is random,
+ * exponentially distributed with the mean profile_rate. So an allocation of n bytes is
+ * sampled with the probability 1 - exp(-n / rate), independent of all earlier allocations,
+ * and no pattern of sizes is sampled too often or too rarely. The heap profiles of
+ * tcmalloc and of the Go runtime (malloc.goc, mprof.goc of Go 1.3) use the same statistics.
  *
- * A sample counts in the bucket of its call stack, size and rate, and hangs on
+ * A sample is counted in the bucket of its call stack, size and rate. It is attached to
  * its span as a special, so that the free finds the bucket. A reader of the profile
- * divides a bucket by the probability of its size: exact, for it has only one.
+ * divides the sums of a bucket by the probability of its size. This is exact, because a
+ * bucket has one size.
  *
- * A CPU that allocates without ever touching the memory would spend its time on
- * samples. So from a rate of THROTTLE_RATE on, a CPU that samples so often that it
- * takes more than its share of the time (COST_SHARE) doubles its distance, and
- * shortens it again later. That stays unbiased, since the distance to a sample
- * depends on nothing that comes after its drawing; the sample counts for as many
- * samples as the rate would have taken.
+ * A CPU that allocates without touching the memory would spend its time on samples. So,
+ * if the rate is THROTTLE_RATE or more, a CPU whose samples take more than their share of
+ * the time (COST_SHARE) doubles its distance, and shortens it again later. The estimate
+ * stays unbiased, because a distance does not depend on events after it was drawn. Such a
+ * sample counts for as many samples as the rate would have taken.
  *
- * The hot path compares one counter, which is there anyway, with the next sample's
- * place in it.
+ * The hot path compares the existing counter popped_pages with prof_at.
  *
- * A bucket has its call stack itself, as in Go. The kernel's stack depot would keep it
- * once for all sizes, but never gives memory back: not that of a stack, and not the
- * hash table that its first user allocates.
+ * A bucket contains its call stack, as in Go. The kernel's stack depot would store the
+ * stack once for all sizes, but never frees memory: neither a stack nor the hash table
+ * that its first user allocates.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -43,30 +41,30 @@
 #include "spanheap_internal.h"
 
 #define DEPTH		32u		/* frames kept of a call stack */
-#define DEPTH_OWN	8u		/* frames between the caller and here, at most */
+#define DEPTH_OWN	8u		/* most frames between the caller and here */
 #define BUCKET_BITS	10
 /*
- * Bits behind the binary point of a logarithm. A page at the longest distance is
- * 2^-28: with 48 bits its probability is right to a millionth.
+ * Fraction bits of a logarithm. The smallest probability, of one page at the longest
+ * distance, is 2^-28. With 48 bits its relative error is below a millionth.
  */
 #define LOG_BITS	48
 #define LN2		0xb17217f7d1cf79abULL	/* 2^64 ln(2) */
-#define THROTTLE_RATE	SZ_512K		/* finer rates are kept whatever they cost */
-#define THROTTLE_MAX	16384u	/* times the rate, at most */
+#define THROTTLE_RATE	SZ_512K		/* smaller rates are not throttled */
+#define THROTTLE_MAX	16384u	/* longest distance, in multiples of the rate */
 /*
- * Taking samples may be 1 in so much of the time. As much again goes into the free
- * of their spans, which no cache takes, and allocations that find none cached.
+ * Samples may take 1/COST_SHARE of the time. The frees of sampled spans take about the
+ * same again, because these spans do not go to a cache and later allocations miss it.
  */
 #define COST_SHARE	200
 
 struct prof_bucket {
 	struct hlist_node node;
-	struct prof_bucket *next;	/* of all; constant */
-	/* samples, by weight */
+	struct prof_bucket *next;	/* in the list of all buckets; constant */
+	/* sums of the samples' weights */
 	atomic64_t allocs;
 	atomic64_t frees;
-	/* constant: the key; but call sites whose text goes become numbers, see
-	 * spanheap_site.c, so that no later stack is the same
+	/* The key; constant, but numbers replace call sites whose text is freed (see
+	 * spanheap_site.c), so that no stack of new text matches
 	 */
 	u64 rate;
 	u32 nr_pages;
@@ -84,27 +82,27 @@ struct prof_record {
 
 struct spanheap_prof {
 	u64 rate;			/* mean bytes between samples, 0: off */
-	u64 last_rate;			/* the last one that was not 0 */
-	u64 cost_ns;			/* of a sample, a moving average; 0: no throttling */
-	atomic64_t dropped;		/* samples for which there was no memory */
-	atomic64_t refused;		/* second records for a span */
+	u64 last_rate;			/* the last rate that was not 0 */
+	u64 cost_ns;			/* moving average for a sample; 0: no throttling */
+	atomic64_t dropped;		/* samples lost for lack of memory */
+	atomic64_t refused;		/* records that could not be attached to the span */
 	atomic64_t live;		/* records */
 	atomic64_t bucket_bytes;
 	spinlock_t lock;		/* adding a bucket; innermost */
-	/* Buckets live as long as the heap: readers need no lock, and may sleep */
+	/* Buckets live as long as the heap: readers take no lock, and may sleep */
 	DECLARE_HASHTABLE(bucket, BUCKET_BITS);
 	struct prof_bucket *all;
 };
 
-/* On while a heap has a rate: off, the hot path has nothing of this file */
+/* Enabled while a heap has a rate. Disabled, the hot path skips the profile. */
 DEFINE_STATIC_KEY_FALSE(spanheap_prof_key);
 
 /* ---- when to sample ---- */
 
-/* -log2(u / 2^64), with LOG_BITS: the fraction bit by bit, by squaring */
+/* -log2(u / 2^64) with LOG_BITS fraction bits, which squaring finds one by one */
 static u64 neg_log2(u64 u)
 {
-	u64 log = ilog2(u), x = u << (63 - log) >> 1;	/* [1, 2), 62 bits behind the point */
+	u64 log = ilog2(u), x = u << (63 - log) >> 1;	/* in [1, 2), 62 fraction bits */
 	int i;
 
 	for (i = 0; i < LOG_BITS; i++) {
@@ -116,8 +114,8 @@ static u64 neg_log2(u64 u)
 }
 
 /*
- * Bytes to the next sample, rounded down, for u uniform over all of its values.
- * Odd values only: they lie evenly between 0 and 2^64, and are never 0.
+ * Bytes to the next sample, rounded down, for a uniformly distributed u. Only odd values
+ * are used: they lie evenly between 0 and 2^64, and are never 0.
  */
 s64 spanheap_prof_distance(u64 u, u64 rate)
 {
@@ -128,7 +126,7 @@ s64 spanheap_prof_distance(u64 u, u64 rate)
 
 /*
  * 2^64 times the probability that n bytes are a sample: 1 - exp(-n / distance). n is
- * 2^44 at most, and a page at least: then all but some 30 bits of the result are right.
+ * between a page and 2^44. The upper 34 bits or so of the result are exact.
  */
 u64 spanheap_prof_probability(u64 n, u64 distance)
 {
@@ -136,22 +134,22 @@ u64 spanheap_prof_probability(u64 n, u64 distance)
 	u64 x, x2, p;
 
 	if (n >> 5 >= distance)
-		return U64_MAX;		/* but for exp(-32) */
+		return U64_MAX;		/* the error is below exp(-32) */
 	for (; n << 10 > distance; doublings++)
 		distance <<= 1;
-	/* Below 1/1024 three terms of the series do */
+	/* For x below 1/1024 three terms of the series are enough */
 	x = mul_u64_u64_div_u64(2 * n, 1ULL << 63, distance);
 	x2 = mul_u64_u64_shr(x, x, 64);
 	p = x - x2 / 2 + mul_u64_u64_shr(x, x2, 64) / 6;
-	/* 1 - exp(-2x) is p (2 - p): what 2 p loses at the top, the difference does not have */
+	/* 1 - exp(-2x) = p (2 - p). If 2 p overflows, the subtraction corrects it. */
 	while (doublings--)
 		p = 2 * p - mul_u64_u64_shr(p, p, 64);
 	return p;
 }
 
 /*
- * From there on. In pages, rounded down: what comes after the byte that is the sample
- * comes after all bytes of its page.
+ * Draw the distance to the next sample, from a value of n.popped_pages on. It is rounded
+ * down to pages: the page that contains the drawn byte is the sample.
  */
 static void draw_from(struct span_cache *c, s64 pages)
 {
@@ -166,14 +164,14 @@ static void draw(struct span_cache *c)
 	draw_from(c, c->n.popped_pages);
 }
 
-/* The rate is new: so is this CPU's next sample. In its section. */
+/* The rate has changed: draw this CPU's next sample again. In its section. */
 void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
 {
 	c->prof_distance = READ_ONCE(h->prof->rate);
 	draw(c);
 }
 
-/* A CPU that has not allocated yet draws when it does, see spanheap_prof_due() */
+/* A CPU that has not allocated yet draws at its first allocation, see spanheap_prof_due() */
 static bool has_drawn(struct cache_visit *v, struct span_cache *c)
 {
 	return READ_ONCE(c->prof_distance) || READ_ONCE(c->prof_at) ||
@@ -185,7 +183,7 @@ static void redraw_visit(struct cache_visit *v, struct span_cache *c)
 	spanheap_prof_draw(v->arg, c);
 }
 
-/* The rate has changed: what was drawn before does not matter any more */
+/* The rate has changed: all CPUs that have drawn a sample draw again */
 void spanheap_cache_redraw(struct spanheap *h)
 {
 	struct cache_visit v = { .wanted = has_drawn, .fn = redraw_visit, .arg = h };
@@ -197,9 +195,9 @@ void spanheap_cache_redraw(struct spanheap *h)
 }
 
 /*
- * This CPU is due a sample; in its section. Returns the distance it was drawn
- * with, 0: the profile is off. The next one's is doubled when samples come too
- * fast. When they are slow, it is halved until they would come about right.
+ * This CPU has reached prof_at; in its section. Returns the distance with which this
+ * sample was drawn; 0: it is no sample. If samples come too fast, the next distance is
+ * doubled. If they come slowly, it is reduced towards the rate.
  */
 u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 {
@@ -208,7 +206,7 @@ u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 	u64 least = COST_SHARE * READ_ONCE(h->prof->cost_ns);
 
 	if (unlikely(!distance && rate)) {
-		/* The first time: draw from where this CPU began */
+		/* The CPU's first allocation: draw from the count before it */
 		c->prof_distance = rate;
 		draw_from(c, c->prof_at);
 		if (c->n.popped_pages <= c->prof_at)
@@ -227,8 +225,8 @@ u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 }
 
 /*
- * Is an allocation a sample that no CPU's counter sees? An exponential distance
- * has no memory, so each allocation can be asked by itself.
+ * Is an allocation a sample? For allocations that no CPU's counter includes. The
+ * exponential distribution has no memory, so each allocation is decided on its own.
  */
 u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages)
 {
@@ -240,7 +238,7 @@ u64 spanheap_prof_chance(struct spanheap *h, u32 nr_pages)
 	return 0;
 }
 
-/* Process context; the callers exclude each other */
+/* Process context; callers serialise */
 int spanheap_prof_set_rate(struct spanheap *h, u64 rate)
 {
 	struct spanheap_prof *p = h->prof;
@@ -308,7 +306,7 @@ static struct prof_bucket *get_bucket(struct spanheap_prof *p, const unsigned lo
 	return b;
 }
 
-/* The stack from the caller of the allocation on, without frames of the heap */
+/* Save the stack from the caller of the allocation on, without frames of the heap */
 static noinline unsigned int call_stack(unsigned long *stack, unsigned long caller)
 {
 	unsigned int n = compat_stack_trace_save(stack, DEPTH + DEPTH_OWN, 1), i;
@@ -319,15 +317,15 @@ static noinline unsigned int call_stack(unsigned long *stack, unsigned long call
 			return min(n - i, DEPTH);
 		}
 	}
-	/* The unwinder missed it, or is missing: what it found is below the caller, or wrong */
+	/* The stack lacks the caller, or there is no unwinder: the other frames are no help */
 	stack[0] = caller;
 	return 1;
 }
 
 /*
- * How many samples of rate a sample of nr_pages counts for that was taken at distance.
- * On average: the fraction is the probability of one more. Rounding to the nearest
- * would be a bias where few samples have many sizes.
+ * The number of samples at the rate for which one sample of nr_pages at distance counts.
+ * A fraction is the probability of one more, so the average is exact. Rounding to the
+ * nearest would cause a bias when few samples have many sizes.
  */
 static u32 sample_weight(u32 nr_pages, u64 rate, u64 distance)
 {
@@ -335,16 +333,16 @@ static u32 sample_weight(u32 nr_pages, u64 rate, u64 distance)
 
 	if (distance == rate)
 		return 1;
-	/* 32 bits behind the point. No probability is below 2^-28: the quotient has 60 */
+	/* 32 fraction bits. No probability is below 2^-28, so the quotient fits in 60 bits. */
 	return (mul_u64_u64_div_u64(spanheap_prof_probability(bytes, rate), 1ULL << 32,
 				    spanheap_prof_probability(bytes, distance)) +
 		get_random_u32()) >> 32;
 }
 
 /*
- * The span at addr, which was just handed out, is a sample. No lock is held. What
- * cannot be recorded for lack of memory is dropped and counted; the allocation
- * must not wait or fail for it.
+ * Record the span at addr, which was just allocated, as a sample. No lock is held. If
+ * there is no memory, the sample is dropped and counted, because the allocation must
+ * neither wait nor fail for it.
  */
 static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distance,
 			gfp_t gfp, unsigned long caller)
@@ -357,10 +355,10 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	u32 depth, weight;
 
 	if (!rate)
-		return;		/* it was set to 0 just now */
+		return;		/* the profile was switched off meanwhile */
 	weight = sample_weight(nr_pages, rate, distance);
 	if (!weight)
-		return;		/* distance is an older and finer rate's */
+		return;		/* distance was drawn with an older, smaller rate */
 	gfp = (gfp & (GFP_KERNEL | __GFP_NOMEMALLOC | __GFP_NOLOCKDEP)) |
 	      __GFP_NORETRY | __GFP_NOWARN;
 	depth = call_stack(stack, caller);
@@ -376,10 +374,10 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 	r->bucket = b;
 	r->weight = weight;
 	atomic64_inc(&p->live);
-	atomic64_add(weight, &b->allocs);	/* before a free can be seen */
+	atomic64_add(weight, &b->allocs);	/* before a free can count it */
 	if (!spanheap_special_add(h, addr, &r->sp))
 		return;
-	/* Somebody freed a span that he does not have, or this is its second record */
+	/* A bad free has already freed the span, or the span has a record already */
 	atomic64_sub(weight, &b->allocs);
 	atomic64_dec(&p->live);
 	atomic64_inc(&p->refused);
@@ -388,7 +386,7 @@ static void take_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distan
 			    addr, (void *)caller);
 }
 
-/* distance: the one that made it a sample */
+/* Take a sample and measure its cost. distance: as returned by spanheap_prof_due() */
 void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 distance,
 			  gfp_t gfp, unsigned long caller)
 {
@@ -397,12 +395,12 @@ void spanheap_prof_sample(struct spanheap *h, void *addr, u32 nr_pages, u64 dist
 	take_sample(h, addr, nr_pages, distance, gfp, caller);
 	if (!cost)
 		return;
-	/* An interrupt or a wait for memory is not the usual cost */
+	/* Limit the effect of an interrupt or of a wait for memory on the average */
 	took = min(ktime_get_mono_fast_ns() - start, 4 * cost);
 	WRITE_ONCE(h->prof->cost_ns, max((7 * cost + took) / 8, 1ULL));
 }
 
-/* The span of a sample was freed; called with no lock, in the context of the free */
+/* Count the free of a sampled span; called without a lock, in the context of the free */
 static void record_freed(struct special *sp)
 {
 	struct prof_record *r = container_of(sp, struct prof_record, sp);
@@ -416,10 +414,10 @@ static void record_freed(struct special *sp)
 
 static struct prof_bucket *all_buckets(struct spanheap_prof *p)
 {
-	return smp_load_acquire(&p->all);	/* get_bucket(): fields before the pointer */
+	return smp_load_acquire(&p->all);	/* pairs with get_bucket() */
 }
 
-/* Show fn() each call site of all stacks, which it may replace. It may sleep. */
+/* Call fn() for each call site of all stacks. fn() may replace the site, and may sleep. */
 void spanheap_prof_sites(struct spanheap *h,
 			 void (*fn)(struct spanheap *h, unsigned long *site, void *arg),
 			 void *arg)
@@ -438,7 +436,7 @@ static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 {
 	u64 frees = atomic64_read(&b->frees);
 
-	smp_rmb();	/* a free comes after its allocation: never below 0 */
+	smp_rmb();	/* read frees before allocs, so that inuse is never negative */
 	*allocs = atomic64_read(&b->allocs);
 	*inuse = *allocs - frees;
 }
@@ -470,9 +468,10 @@ static void show_bucket(struct spanheap *h, struct seq_file *m, struct prof_buck
 }
 
 /*
- * pprof's text format. Numbers are those of the samples at the rate; heap_v2 tells the
- * reader to divide them. Comments, which pprof skips, name the addresses, as those of a
- * Go program's heap profile do, and a rate other than the header's.
+ * Print the profile in pprof's text format. The numbers are sums of samples; "heap_v2"
+ * tells the reader to divide them by the probability. pprof skips comment lines. These
+ * give the names of the addresses, as in a Go program's heap profile, and a bucket's rate
+ * if it differs from the header's.
  */
 void spanheap_prof_show(struct spanheap *h, struct seq_file *m)
 {
@@ -516,7 +515,7 @@ int spanheap_prof_create(struct spanheap *h)
 	return 0;
 }
 
-/* No sample is live any more */
+/* Called when no sample is live any more */
 void spanheap_prof_destroy(struct spanheap *h)
 {
 	struct prof_bucket *b, *next;
@@ -532,17 +531,17 @@ void spanheap_prof_destroy(struct spanheap *h)
 	kvfree(h->prof);
 }
 
-/* From here on samples cost no more than their share of the time */
+/* Limit the cost of samples from now on. Heaps of unit tests have no limit by default. */
 void spanheap_prof_throttle(struct spanheap *h)
 {
-	WRITE_ONCE(h->prof->cost_ns, 1000);	/* a guess, until there are samples */
+	WRITE_ONCE(h->prof->cost_ns, 1000);	/* estimate until samples are measured */
 }
 
 /* ---- the parameter ---- */
 
 static DEFINE_MUTEX(param_lock);
 static unsigned long profile_rate = SZ_512K;
-static struct spanheap *param_heap;	/* param_lock; NULL: not yet, or no more */
+static struct spanheap *param_heap;	/* param_lock; NULL before start and after stop */
 
 static int set_profile_rate(const char *val, const struct kernel_param *kp)
 {
@@ -570,7 +569,7 @@ static const struct kernel_param_ops profile_rate_ops = {
 module_param_cb(profile_rate, &profile_rate_ops, &profile_rate, 0644);
 MODULE_PARM_DESC(profile_rate, "mean bytes allocated between two samples of the heap profile (default 524288, 0: no profile)");
 
-/* h's rate is the parameter's from now on */
+/* Apply the module parameter to h, now and whenever the parameter changes */
 void spanheap_prof_start(struct spanheap *h)
 {
 	spanheap_prof_throttle(h);
