@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The life of a heap, and its totals.
+ * Creation and destruction of a heap, its statistics and its check.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -13,13 +13,13 @@
 struct spanheap *spanheap_heap;
 
 /*
- * Takes no lock, so that whoever reads delays nobody: each counter is of some moment of
- * the call. What is derived from them is clamped, so that whatever moves meanwhile
- * inuse + idle = sys, sys - released = resident and released + cached <= idle.
+ * Takes no lock, so that readers delay no allocation. Counters may be read at different
+ * moments of the call, so the results are clamped. inuse + idle = sys, sys - released =
+ * resident and released + cached <= idle always hold.
  *
- * per_cpu: with what CPUs count, which is part of inuse, idle, cached, zeroed, allocs,
- * frees, spans and objects. The others are complete without, and the counters of other
- * CPUs are better left in these CPUs' caches.
+ * per_cpu: include the CPUs' counters, which inuse, idle, cached, zeroed, allocs, frees,
+ * spans and objects need. Callers that need only other values pass false, because reading
+ * the counters takes cache lines away from the CPUs.
  */
 void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per_cpu)
 {
@@ -31,7 +31,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per
 
 	if (per_cpu)
 		sum = cache_sum(&h->caches);
-	/* What caches hold is in unlisted_pages */
+	/* unlisted_pages includes the cached pages */
 	cached = clamp_t(s64, sum.pushed_pages - sum.popped_pages -
 			 READ_ONCE(h->uncached_pages), 0, unlisted);
 	inuse = unlisted - cached;
@@ -168,8 +168,8 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 }
 
 /*
- * No caller may be inside. Pages still in use are leaked with their arena, because
- * their holders may still touch them.
+ * Called when no other task uses the heap. If pages are still in use, the heap and its
+ * arena are leaked, because their users may still access the pages.
  */
 void spanheap_heap_destroy(struct spanheap *h)
 {
@@ -182,7 +182,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 		if (WARN_ON(h->unlisted_pages))
 			return;
 		spanheap_scavenge(h, 0, U64_MAX);
-		/* All is free, so it is one span */
+		/* All pages are free, so they are one span */
 		spin_lock_irq(&h->lock);
 		s = h->used ? __spanheap_next(h, 0) : NULL;
 		if (s) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How idle pages go back: out of the caches into the page heap, out of the page heap
- * to the system. When and how much is up to spanheap_scav.c.
+ * How idle pages go back: from the caches to the page heap, and from the page heap to
+ * the system. spanheap_scav.c decides when and how much.
  *
- * A releaser isolates idle spans, the oldest first, unmaps without the heap lock those
- * of their pages that are old enough, flushes all TLBs once for the batch, frees the pages
- * and puts the spans back. A releaser allocates nothing, so it may run inside reclaim.
+ * A releaser isolates idle spans, the oldest first. Without the heap lock it unmaps those
+ * of their pages that are old enough, flushes all TLBs once for the batch and frees the
+ * pages. Then it puts the spans back. It allocates nothing, so reclaim may call it.
  */
 #include <linux/cpuhotplug.h>
 #include <linux/mm.h>
@@ -14,7 +14,7 @@
 
 #include "spanheap_internal.h"
 
-#define SHRINK_TICKS	(HZ / 10)	/* between two drains for the shrinker */
+#define SHRINK_TICKS	(HZ / 10)	/* shortest time between two drains by the shrinker */
 
 static int cpuhp_state;
 
@@ -25,7 +25,7 @@ static void take_visit(struct cache_visit *v, struct span_cache *c)
 	spanheap_cache_take(c, v->arg);
 }
 
-/* What a CPU had goes into the page heap; drain_lock */
+/* Put the spans of a set, which were in a CPU's cache, into the page heap; drain_lock */
 static void put_set(struct spanheap *h, struct cache_set *set)
 {
 	struct llist_node *spans;
@@ -52,10 +52,10 @@ static void drain_depots(struct spanheap *h)
 }
 
 /*
- * Put all that is cached into the page heap. Process context; sleeps only for others
- * in here, who allocate nothing either, so reclaim may call it. One emptying at a
- * time, so that a caller which finds the caches empty knows that the page heap has
- * what was in them. Interrupts only CPUs that have spans, one after the other.
+ * Put all cached spans into the page heap. Process context. Allocates nothing and waits
+ * only for other tasks in this function, so reclaim may call it. drain_lock makes sure
+ * that a caller that finds the caches empty finds their spans in the page heap. Only CPUs
+ * that have spans get an IPI, one CPU after the other.
  */
 void spanheap_cache_drain(struct spanheap *h)
 {
@@ -97,7 +97,7 @@ static int cpu_dead(unsigned int cpu, struct hlist_node *node)
 	return 0;
 }
 
-/* Caches as spanheap_caches_init() makes them, emptied when a CPU goes offline */
+/* Create the caches of a heap, see spanheap_caches_init(). CPU hotplug empties them. */
 int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 {
 	int err = spanheap_caches_init(&h->caches, kb, h->arena_pages);
@@ -110,7 +110,7 @@ int spanheap_cache_init(struct spanheap *h, unsigned int kb)
 	return err;
 }
 
-/* Nobody is inside */
+/* Called when no other task uses the heap */
 void spanheap_cache_exit(struct spanheap *h)
 {
 	int cpu;
@@ -118,14 +118,14 @@ void spanheap_cache_exit(struct spanheap *h)
 	if (!h->caches.cpu)
 		return;
 	cpuhp_state_remove_instance_nocalls(cpuhp_state, &h->cpuhp);
-	/* A CPU that went offline before its instance was removed has nobody to empty it */
+	/* The callback does not run for CPUs that go offline after this: empty all caches */
 	for_each_possible_cpu(cpu)
 		drain_offline(h, cpu);
 	spanheap_cache_drain(h);
 	spanheap_caches_free(&h->caches);
 }
 
-/* Once per module: the CPU hotplug state that all heaps hang on */
+/* Once per module: register the CPU hotplug state, which has an instance for each heap */
 int spanheap_cache_setup(void)
 {
 	int state = cpuhp_setup_state_multi(CPUHP_BP_PREPARE_DYN, "spanheap:dead",
@@ -145,9 +145,9 @@ void spanheap_cache_teardown(void)
 /* ---- out of the page heap ---- */
 
 /*
- * The next run of backed pages of [*idx, end), in units that all have been idle for at
- * least age epochs, or that all have not: from *idx to what is returned. *oldest: the age
- * of the oldest of these units. The caller owns the pages, or holds the heap lock.
+ * Find the next run of backed pages in [*idx, end) whose units are all old, idle for age
+ * epochs or more, or all young. The run starts at *idx; returns its end. *oldest is the
+ * age of its oldest unit. The caller owns the pages, or holds the heap lock.
  */
 static u32 next_run(struct spanheap *h, u32 *idx, u32 end, u32 age, u32 *oldest)
 {
@@ -170,8 +170,8 @@ static u32 next_run(struct spanheap *h, u32 *idx, u32 end, u32 age, u32 *oldest)
 }
 
 /*
- * Looks in pages [i, end) of a free span for up to want old ones. Returns how many there
- * are; [*lo, *hi) holds them, and perhaps younger ones in between.
+ * Find up to want old pages in pages [i, end) of a free span. Returns how many it found.
+ * They are in [*lo, *hi), perhaps with younger pages in between.
  */
 static u32 find_old(struct spanheap *h, struct release *r, u32 i, u32 end, u32 want,
 		    u32 *lo, u32 *hi)
@@ -196,8 +196,9 @@ static u32 find_old(struct spanheap *h, struct release *r, u32 i, u32 end, u32 w
 }
 
 /*
- * Cut pages [lo, hi) out of s, for which the cuts before and behind them need a record
- * each. Without records it is all of s. What is before lo was looked at, and is young.
+ * Cut pages [lo, hi) out of s. The cuts at lo and at hi need a record each. Returns the
+ * part, or all of s if there are no spare records. The pages before lo are young: the
+ * releaser has looked at them.
  */
 static struct span *__cut_out(struct spanheap *h, struct release *r, struct span *s,
 			      u32 lo, u32 hi)
@@ -217,13 +218,13 @@ static struct span *__cut_out(struct spanheap *h, struct release *r, struct span
 }
 
 /*
- * Isolate up to want old pages of some spans of the list of that age. A span is on the
- * list of its oldest unit or, after a merge or an allocation of a part, of an older one:
- * what is found to have younger units only goes to its place. No more than BATCH_PAGES
- * pages of a span are looked at in one hold. *more: the list has more.
+ * Isolate up to want old pages of spans on the list of the current age. A span is on the
+ * list of its oldest unit or, after a merge or a split, on an older list. A span that
+ * turns out to have only younger units moves to the list of its age. One hold of the lock
+ * looks at BATCH_PAGES pages of a span at most. *more: the list has more spans.
  *
- * The releaser goes on in a span where it left off, whatever was done to it meanwhile. So
- * old pages that a merge has brought in behind it may wait for another AGES epochs.
+ * The releaser continues in a span at r->at, even if the span was changed meanwhile. So
+ * old pages that a merge adds before r->at may wait for another AGES epochs.
  */
 static u32 isolate_some(struct spanheap *h, struct release *r, u32 want,
 			struct list_head *batch, bool *more)
@@ -257,7 +258,7 @@ static u32 isolate_some(struct spanheap *h, struct release *r, u32 want,
 			__spanheap_place(h, s);
 			r->at = 0;
 		}
-		if (end - i > LEAF_PAGES)	/* as long as some spans take */
+		if (end - i > LEAF_PAGES)	/* counts like several spans */
 			work += HOLD_WANTED;
 	}
 	*more = !list_empty(list);
@@ -266,7 +267,7 @@ static u32 isolate_some(struct spanheap *h, struct release *r, u32 want,
 	return n;
 }
 
-/* A batch for one flush, out of many short holds of the lock: of the oldest there are */
+/* Isolate a batch of the oldest pages for one flush, in many short holds of the lock */
 static u32 isolate_batch(struct spanheap *h, struct release *r, u32 want,
 			 struct list_head *batch)
 {
@@ -284,7 +285,7 @@ static u32 isolate_batch(struct spanheap *h, struct release *r, u32 want,
 	}
 }
 
-/* Unmap up to want old pages of s, which is RELEASING. Sets what is true of it then. */
+/* Unmap up to want old pages of s, which is RELEASING, and update nr_released and epoch */
 static u32 unback_old(struct spanheap *h, struct span *s, u32 age, u32 want,
 		      struct page **pages)
 {
@@ -306,7 +307,7 @@ static u32 unback_old(struct spanheap *h, struct span *s, u32 age, u32 want,
 	return n;
 }
 
-/* Unmap up to want old pages, flush once, free. The batch's pages are nobody else's. */
+/* Unmap up to want old pages of the batch, flush once and free them. No lock is needed. */
 static u32 unback_batch(struct spanheap *h, u32 age, u32 want, struct list_head *batch)
 {
 	u32 n = 0, lo = U32_MAX, hi = 0;
@@ -322,7 +323,7 @@ static u32 unback_batch(struct spanheap *h, u32 age, u32 want, struct list_head 
 	return n;
 }
 
-/* Spans of which pages are the system's now go back into the free lists */
+/* Put spans of a released batch back into the free lists */
 static u32 put_some(struct spanheap *h, struct list_head *batch)
 {
 	unsigned long flags;
@@ -339,7 +340,7 @@ static u32 put_some(struct spanheap *h, struct list_head *batch)
 	return n;
 }
 
-/* A batch is gone, and its spans are not yet put back */
+/* Count a released batch, before its spans are put back */
 static void count_released(struct spanheap *h, u32 isolated, u32 released)
 {
 	unsigned long flags;
@@ -353,8 +354,8 @@ static void count_released(struct spanheap *h, u32 isolated, u32 released)
 }
 
 /*
- * Give up to want pages back, of the oldest there are and of one age. Returns how many; 0:
- * nothing is left for r.
+ * Release up to want pages of one age, the oldest that there are. Returns how many pages
+ * it released; 0: nothing is left for r.
  */
 u32 spanheap_release_batch(struct spanheap *h, struct release *r, u32 want)
 {
@@ -376,7 +377,7 @@ u32 spanheap_release_batch(struct spanheap *h, struct release *r, u32 want)
 	return n;
 }
 
-/* Unback s, which is RELEASING, flush and free, so many pages at a time as fit */
+/* Unback s, which is RELEASING, then flush and free: BATCH_PAGES pages at a time at most */
 static u32 drop_pages(struct spanheap *h, struct span *s)
 {
 	u32 i, to, end = span_end(s), got, n = 0;
@@ -398,7 +399,7 @@ static u32 drop_pages(struct spanheap *h, struct span *s)
 	return n;
 }
 
-/* As spanheap_must_drop(), of a long span */
+/* As spanheap_must_drop(), but for a long span: may sleep */
 static bool must_drop_long(struct spanheap *h, const struct span *s)
 {
 	u32 i, n;
@@ -413,9 +414,9 @@ static bool must_drop_long(struct spanheap *h, const struct span *s)
 }
 
 /*
- * Complete the frees of long spans: clear their pages, or have them dropped. When this
- * returns, what was freed before the call is free. Process context; gives way after each
- * page; allocates nothing, so that allocations and reclaim may wait for it.
+ * Complete the frees of long spans: clear the pages, or drop them. When this returns,
+ * the spans that were freed before the call are free. Process context. Allocates nothing,
+ * so that allocations and reclaim may call it.
  */
 void spanheap_finish_frees(struct spanheap *h)
 {
@@ -449,9 +450,8 @@ void spanheap_finish_frees(struct spanheap *h)
 }
 
 /*
- * Complete what was put on h->dropping: the pages of these spans go to the system,
- * whoever else refers to them, and the spans become free, or guards. Process context;
- * allocates nothing.
+ * Unback the spans on h->dropping, even pages that have other references, and make these
+ * spans free, or guards. Process context; allocates nothing.
  */
 void spanheap_drop(struct spanheap *h)
 {
@@ -480,9 +480,10 @@ void spanheap_drop(struct spanheap *h)
 }
 
 /*
- * Release what has been idle for min_age epochs, the oldest first and max pages at most,
- * but no more than was idle when the call began, or it might never end. The lock is held
- * for a batch only, for reclaim waits for it. Returns how many pages went.
+ * Release pages that have been idle for min_age epochs: the oldest first, and max pages
+ * at most. The call also stops after as many pages as were idle when it began, because
+ * otherwise it might never end. release_lock is held for one batch only, because reclaim
+ * waits for it. Returns how many pages were released.
  */
 u64 spanheap_release_idle(struct spanheap *h, u32 min_age, u64 max)
 {
@@ -505,9 +506,9 @@ u64 spanheap_release_idle(struct spanheap *h, u32 min_age, u64 max)
 }
 
 /*
- * Give want pages back, for the shrinker, which asks for a few at a time: idle ones. If
- * these fall short, also what long spans have that are about to be free, and what caches
- * have; now and then, unless nothing else came free.
+ * Release want pages for the shrinker, which asks for a few at a time. Idle pages are
+ * released first. If they are too few, this also completes frees and empties the caches,
+ * but only once per SHRINK_TICKS, or if no idle page was released.
  */
 u64 spanheap_shrink(struct spanheap *h, u64 want)
 {
@@ -522,7 +523,7 @@ u64 spanheap_shrink(struct spanheap *h, u64 want)
 	return n + spanheap_release_idle(h, 0, want - n);
 }
 
-/* A pass is over that has released n pages of those idle for age ticks */
+/* Trace the end of a pass that has released n pages, which were idle for age ticks */
 void spanheap_trace_pass(struct spanheap *h, u64 n, unsigned long age)
 {
 	unsigned long flags, inuse, sys, released;
@@ -532,7 +533,7 @@ void spanheap_trace_pass(struct spanheap *h, u64 n, unsigned long age)
 	sys = h->used;
 	released = h->released_pages;
 	spin_unlock_irqrestore(&h->lock, flags);
-	/* What CPUs have put into their caches since those were emptied is idle */
+	/* Cached spans are idle: CPUs may have filled their caches during the pass */
 	inuse -= min_t(u64, inuse, heap_cached(h));
 	trace_spanheap_scavenge(n, age, inuse, sys, released);
 }
