@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The arena of a built-in spanheap, on any architecture. Reserving walks the
- * range once, so that its page tables exist and backing allocates none.
- * Included by spanheap_compat.h.
+ * The arena of a built-in spanheap, on any architecture. compat_reserve() creates all
+ * page tables of the range, so that backing allocates none. Included by
+ * spanheap_compat.h.
  */
 #include <asm/cacheflush.h>
 
@@ -11,11 +11,11 @@ static inline const char *compat_arena_unsupported(void)
 	return NULL;
 }
 
-/* Does the entry map a page that is in its right place, which only the caller knows? */
+/* Supplied by the caller: does page belong at addr? */
 typedef bool (*compat_ours_fn)(struct page *page, const void *addr, const void *arg);
 
 struct compat_walk {
-	struct page **pages;	/* NULL: not wanted */
+	struct page **pages;
 	u32 done;
 	compat_ours_fn ours;
 	const void *arg;
@@ -48,7 +48,7 @@ static inline int compat_pte_clear(pte_t *pte, unsigned long addr, void *data)
 	return 0;
 }
 
-/* As in arena_module.h, for both of the next */
+/* compat_set_ptes() and compat_clear_ptes() are described in arena_module.h */
 static inline u32 compat_set_ptes(void *addr, struct page **pages, u32 nr)
 {
 	unsigned long start = (unsigned long)addr, size = nr * PAGE_SIZE;

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The arena of a loadable module, exported symbols and inline functions only. How an
- * entry is found, written and flushed is in a header for each architecture. Included by
+ * The arena of a loadable module, with exported symbols and inline functions only. A
+ * header for each architecture finds and flushes page table entries. Included by
  * spanheap_compat.h.
  */
-/* User-Mode Linux has x86's CPUs, but not its page tables */
+/* User-Mode Linux on x86 sets CONFIG_X86_64, but has other page tables */
 #if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
 #include "arena_x86.h"
 #else
 #include "arena_none.h"
 #endif
 
-/* Does the entry map a page that is in its right place, which only the caller knows? */
+/* Supplied by the caller: does page belong at addr? */
 typedef bool (*compat_ours_fn)(struct page *page, const void *addr, const void *arg);
 
 /*
- * Map pages at addr, one by one, as long as nothing is mapped there. Returns how many
- * were mapped.
+ * Map pages at addr, one by one. Stops at an entry that is not none. Returns how many
+ * pages it mapped.
  */
 static inline u32 compat_set_ptes(void *addr, struct page **pages, u32 nr)
 {
@@ -37,8 +37,8 @@ static inline u32 compat_set_ptes(void *addr, struct page **pages, u32 nr)
 }
 
 /*
- * Unmap nr pages at addr, one by one, as long as each is ours; they go to pages[],
- * which may be NULL. Returns how many were unmapped.
+ * Unmap nr pages at addr, one by one, and store them in pages[], which may be NULL. Stops
+ * at a page for which ours() is false. Returns how many pages it unmapped.
  */
 static inline u32 compat_clear_ptes(void *addr, struct page **pages, u32 nr,
 				    compat_ours_fn ours, const void *arg)
@@ -70,9 +70,9 @@ static inline bool compat_is_page(struct page *page, const void *addr, const voi
 }
 
 /*
- * Reserve nr pages of addresses with their page tables, and a further page which maps
- * the sentinel. The entries of the others are none. NULL: no addresses or no memory, or
- * the walk of the page tables finds other entries than vmap() made.
+ * Reserve addresses for nr pages, with their page tables and with entries that are none.
+ * The page behind them maps the sentinel. NULL: no addresses, no memory, or the walk of
+ * the page tables finds other entries than vmap() has written.
  */
 static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void **backend)
 {
@@ -81,7 +81,7 @@ static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void
 	void *base = NULL;
 	u32 cleared;
 
-	pages = vmalloc_array(nr + 1, sizeof(*pages));	/* may be of more than INT_MAX bytes */
+	pages = vmalloc_array(nr + 1, sizeof(*pages));	/* may exceed INT_MAX bytes */
 	if (!pages)
 		return NULL;
 	for (i = 0; i <= nr; i++)
@@ -100,7 +100,7 @@ static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void
 	return NULL;
 }
 
-/* By now every entry but the sentinel's is none, and flushed */
+/* Called when all entries but the sentinel's are none and flushed */
 static inline void compat_unreserve(void *base, void *backend)
 {
 	vunmap(base);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* An architecture on which nobody has tried to be a module: it refuses to load */
+/* On other architectures the module refuses to load */
 static inline const char *compat_arena_unsupported(void)
 {
 	return "as a module, spanheap was never tried on this architecture";

@@ -4,14 +4,14 @@
 #include <asm/cpufeature.h>
 #include <asm/invpcid.h>
 
-/* A Xen PV guest's page tables belong to the hypervisor */
+/* In a Xen PV guest the hypervisor owns the page tables */
 static inline const char *compat_arena_unsupported(void)
 {
 	return boot_cpu_has(X86_FEATURE_XENPV) ?
 	       "a Xen PV guest's page tables are the hypervisor's" : NULL;
 }
 
-/* The entries from addr to the end of their page table, at most nr of them */
+/* The entry of addr. *run: the number of entries from there in its page table, at most nr. */
 static inline pte_t *compat_ptes(void *addr, u32 nr, u32 *run)
 {
 	unsigned long a = (unsigned long)addr;
@@ -25,8 +25,8 @@ static inline pte_t *compat_ptes(void *addr, u32 nr, u32 *run)
 }
 
 /*
- * What the kernel's __flush_tlb_all() does, which modules cannot call since 6.19.
- * Kernel mappings are global: a flush that keeps global entries will not do.
+ * Flush this CPU's TLB as __flush_tlb_all() does, which modules cannot call since 6.19.
+ * Kernel mappings are global, so the flush must include global entries.
  */
 static inline void compat_flush_local(void *unused)
 {
@@ -36,7 +36,7 @@ static inline void compat_flush_local(void *unused)
 		invpcid_flush_all();
 		return;
 	}
-	/* An interrupt between read and write might change another bit */
+	/* An interrupt between the read and the writes could change another bit of CR4 */
 	local_irq_save(flags);
 	asm volatile("mov %%cr4,%0" : "=r" (cr4));
 	asm volatile("mov %0,%%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");

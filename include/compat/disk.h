@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Queue limits are given to blk_alloc_disk() since 6.9 */
+/* Since 6.9 blk_alloc_disk() has an argument with the queue limits */
 #ifndef _SPANHEAP_COMPAT_DISK_H
 #define _SPANHEAP_COMPAT_DISK_H
 

@@ -7,8 +7,8 @@
 #include <linux/sched.h>
 
 /*
- * The nth allocation of this task from here on fails; 0: none does. Returns what
- * was left of the last count: 0 when that allocation has been come to.
+ * Make the nth allocation of this task fail, counted from now on; 0: none. Returns what
+ * remained of the previous count; 0: the allocation that had to fail has been reached.
  */
 static inline int compat_fail_nth(unsigned int nth)
 {

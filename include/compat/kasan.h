@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tell KASAN which pages of the arena are in use: idle ones stay backed, so that
- * without this it would see no use after free. vmap() marks the whole range
- * accessible. Of the kernel's ways to write shadow memory only those that the
- * compiler calls are exported; 0xf8 reads as "use after scope" in its report.
+ * Tell KASAN which pages of the arena are in use. Idle pages may stay backed, and vmap()
+ * marks the whole range accessible, so otherwise KASAN would miss a use after free. Of
+ * the functions that write shadow memory, only those that the compiler calls are
+ * exported. KASAN reports the value 0xf8 as "use after scope".
  */
 #ifndef _SPANHEAP_COMPAT_KASAN_H
 #define _SPANHEAP_COMPAT_KASAN_H

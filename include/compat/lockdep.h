@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A lock class that lockdep knows and that is no lock; nothing where there is no lockdep */
+/* A lockdep map without a lock. Without lockdep it does nothing. */
 #ifndef _SPANHEAP_COMPAT_LOCKDEP_H
 #define _SPANHEAP_COMPAT_LOCKDEP_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A kernel without loadable modules has no states of them, and tells of none. */
+/* Without CONFIG_MODULES the kernel has no module states and calls no module notifiers */
 #ifndef _SPANHEAP_COMPAT_MODULE_H
 #define _SPANHEAP_COMPAT_MODULE_H
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# Which form of an interface the kernel being built has, read in its headers:
-# versions do not tell, as stable kernels get backports. Each probe looks for the
-# new form and for the old one; the header that uses it refuses to build when it
-# has found neither or both, so a newer kernel's third form is never taken for
-# the old one. srctree is the kernel's (the common part, where a distribution
-# splits its headers), also when a module is built.
+# Find in the kernel's headers which form of an interface the kernel has. The version
+# is not enough, because stable kernels get backports. Each probe looks for the new and
+# for the old form. If it finds neither or both, the header that uses the result refuses
+# to build, so a third form in a newer kernel is never taken for the old one. srctree is
+# the kernel's source also when a module is built (the common part, if a distribution
+# splits its headers).
 
 # $(call spanheap-probe,NAME,header,new form,old form): SPANHEAP_NEW_NAME, SPANHEAP_OLD_NAME
 spanheap-probe = $(call spanheap-grep,NEW_$1,$2,$3) $(call spanheap-grep,OLD_$1,$2,$4)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs between kernels and between a module and a built-in: page
- * tables, TLB flushes, bulk page allocation, shrinkers. Every #if is here.
- * SPANHEAP_NEW_* and SPANHEAP_OLD_* come from probe.mk.
+ * Differences between kernels, and between a module and a built-in: page tables, TLB
+ * flushes, bulk page allocation, shrinkers. Only this folder has #if on such
+ * differences. probe.mk defines SPANHEAP_NEW_* and SPANHEAP_OLD_*.
  */
 #ifndef _SPANHEAP_COMPAT_H
 #define _SPANHEAP_COMPAT_H
@@ -24,7 +24,7 @@
 	alloc_pages_bulk_array(gfp, nr, pages)
 #endif
 
-/* Flags of a mapping are set by a function since 6.3 */
+/* Since 6.3 a function sets the flags of a mapping */
 static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 #if defined(SPANHEAP_NEW_VMFLAGS) == defined(SPANHEAP_OLD_VMFLAGS)
@@ -43,8 +43,8 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 #endif
 
 /*
- * Why this kernel cannot have an arena, or NULL. KMSAN has shadow memory for what vmap()
- * maps, but exports nothing that a page mapped later could get its shadow by.
+ * Why this kernel cannot have an arena, or NULL. KMSAN creates shadow memory for the pages
+ * that vmap() maps, but exports no function that does so for pages mapped later.
  */
 static inline const char *compat_arena_refused(void)
 {

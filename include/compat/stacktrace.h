@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stack traces: stock kernels have them, but they can be configured out */
+/* Stack traces; a kernel may be configured without them */
 #ifndef _SPANHEAP_COMPAT_STACKTRACE_H
 #define _SPANHEAP_COMPAT_STACKTRACE_H
 
