@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The invariant check must find what is wrong: each kind of corruption that can be done
- * to the heap, and undone.
+ * Corruptions of the heap that the invariant check must find. Each can be undone.
  */
 #include "heap_fuzz.h"
 
@@ -103,7 +102,7 @@ static bool of_totals(u32 kind)
 	       poke(h->released_pages, h->released_pages - 1);
 }
 
-/* Do this kind of harm, to span i if it is about a span. False: that is not possible. */
+/* Corrupt the heap in this way, at span i if the kind needs a span. False: not possible. */
 bool corrupt(u32 kind, u32 i)
 {
 	struct mspan *e = &m.span[i];
@@ -167,7 +166,7 @@ bool corrupt(u32 kind, u32 i)
 		m.span[i - 1].s->guarded = false;
 		return true;
 	case 33:
-		/* Seen where a span is all of a leaf */
+		/* The check notices this if the span fills a leaf */
 		list = DIV_ROUND_UP(e->start, LEAF_PAGES);
 		return !owned && (list + 1) * LEAF_PAGES <= e->start + e->nr &&
 		       poke(h->leaf_backed[list], h->leaf_backed[list].counter ^ 1);
@@ -175,7 +174,7 @@ bool corrupt(u32 kind, u32 i)
 		return e->state == SPAN_GUARD && i + 1 < m.n && poke(s->nr_pages, 2) &&
 		       poke(*map_slot(h, e->start + 1), s);
 	case 35:
-		/* The next span claims the pages of this one */
+		/* Make the next span include the pages of this one */
 		return i + 1 < m.n && flip(leaf->starts, e->start & LEAF_MASK) &&
 		       poke(m.span[i + 1].s->start, e->start);
 	case 36:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Operations on a page heap, decoded from bytes, beside a reference model: every answer
- * and every page's state must be as the model says. Look-ups run between the stores of
- * an operation, operations between the loads of a look-up and where the invariant check
- * gives way.
+ * Operations on a page heap, decoded from bytes, and compared with a reference model:
+ * every result and the state of every page must agree. Look-ups run between the stores of
+ * an operation. Operations run between the loads of a look-up, and where the invariant
+ * check calls cond_resched().
  */
 #include "heap_fuzz.h"
 
@@ -20,7 +20,7 @@ static struct spanheap_client client[NR_CLIENTS];
 static struct client_sweep sweep;
 static struct span_cache cache;
 static unsigned long now;
-static bool nested;		/* within a look-up or a check */
+static bool nested;		/* inside a look-up or a check */
 
 /* ---- input ---- */
 
@@ -36,7 +36,7 @@ static u32 get16(void)
 	return get() | get() << 8;
 }
 
-/* Mostly small numbers of pages, some up to the whole arena */
+/* A number of pages: mostly small, sometimes up to the whole arena */
 static u32 get_nr(void)
 {
 	u32 kind = get();
@@ -86,7 +86,7 @@ static bool same_view(const struct span_view *a, const struct span_view *b)
 	       a->obj_size == b->obj_size && a->client == b->client;
 }
 
-/* While an operation runs: what is in use stays so, and nothing else comes into use */
+/* Look-ups during an operation: no span but the operation's comes into or out of use */
 static struct {
 	u32 page;
 	bool found;
@@ -101,7 +101,7 @@ static void look(void)
 	must(found == watch.found && (!found || same_view(&v, &watch.view)));
 }
 
-/* Look at some page after each store, until the operation is over */
+/* Look up a page after each store, until the operation ends */
 static void watch_begin(void)
 {
 	u32 how = get();
@@ -135,7 +135,7 @@ static void unlock(void)
 	spin_unlock_irqrestore(&h->lock, lock_flags);
 }
 
-/* Compare span i and its neighbours, which an operation has changed */
+/* Compare span i and its neighbours with the model after an operation */
 static void check_near(u32 i)
 {
 	u32 at;
@@ -158,7 +158,7 @@ static void op_lookup(void)
 	void *addr;
 
 	page = how & 1 ? get_page() : (u32)((u64)get16() * (m.arena + 2) >> 16);
-	/* May be beyond the arena, even in the first pages of all */
+	/* The address may be outside of the arena, and may wrap to the first pages */
 	addr = (void *)((unsigned long)h->base + ((unsigned long)page << PAGE_SHIFT) + off);
 	if (how == 255)
 		addr = h->base - 1 - off;
@@ -195,7 +195,7 @@ static void op_lookup(void)
 		must(!spanheap_span_guess(h, addr));
 }
 
-/* What only the holder of the lock may ask */
+/* The look-ups that need the heap lock */
 static void op_walk(void)
 {
 	u32 page = get_page();
@@ -247,7 +247,7 @@ static void busy_del(struct span *s)
 	swept(s);
 }
 
-/* Memory for up to max pages of span i, which is OWNED. True: it is all there. */
+/* Back up to max pages of span i, which is OWNED. True: all its pages are backed. */
 static bool back(u32 i, u32 max, bool zero)
 {
 	struct mspan *e = &m.span[i];
@@ -291,7 +291,7 @@ static void op_back(void)
 	m_check_span(i);
 }
 
-/* Span i, OWNED and backed, becomes a client's, who writes to all of it */
+/* Give span i, OWNED and backed, to a client, which writes to all its pages */
 static void publish(u32 i, u32 nr, bool by_cache)
 {
 	struct mspan *e = &m.span[i];
@@ -327,7 +327,7 @@ static void op_publish(void)
 	if (i < 0)
 		return;
 	back(i, UINT_MAX, how & 64);
-	/* Who asked for zeros has them, though not all pages were cleared */
+	/* All pages must be zero if requested, although not all were cleared */
 	for (at = m.span[i].start; how & 64 && at < m.span[i].start + m.span[i].nr; at++)
 		must(m.page[at] == ZERO);
 	lock();
@@ -337,7 +337,7 @@ static void op_publish(void)
 	m_check_span(i);
 }
 
-/* Span i goes out of use, for its owner or another who frees it */
+/* Claim span i, which is in use, for a free or a sweep */
 static void claim(u32 i)
 {
 	struct mspan *e = &m.span[i];
@@ -354,7 +354,7 @@ static void claim(u32 i)
 	e->state = SPAN_OWNED;
 }
 
-/* The guard behind span i, if there is one, is free or will be */
+/* The guard behind span i, if there is one, becomes free now or later */
 static void end_guard(u32 i)
 {
 	struct mspan *e = &m.span[i + 1];
@@ -412,7 +412,7 @@ static void loaded(void)
 		do_op();
 		return;
 	}
-	/* The span is freed, and comes into use again where it was */
+	/* Free the span and allocate it again at the same place */
 	lock();
 	claim(i);
 	publish(i, how, false);
@@ -434,7 +434,7 @@ static void op_put(void)
 
 /* ---- carving ---- */
 
-/* What a carve answers, and from which span (or one as long) */
+/* What a carve must return, and from which span (or one of the same length) */
 static void expect_carve(u32 ask, bool grow, u32 nr_leaves, int *err, int *fit)
 {
 	*err = 0;
@@ -476,7 +476,7 @@ static void op_carve(void)
 	}
 	must(!IS_ERR(s) && fit >= 0);
 	i = m_at(s->start);
-	/* Which one of several small ones is not said, but for those with memory */
+	/* Any small span of that length may be used, but backed ones come first */
 	must(i >= 0 && m.span[i].state == SPAN_FREE && m.span[i].nr == m.span[fit].nr);
 	if (m.span[fit].nr >= SMALL_PAGES)
 		must(i == fit);
@@ -491,7 +491,7 @@ static void op_carve(void)
 	e->state = SPAN_OWNED;
 	e->used = false;
 	e->s = s;
-	h->allocs++;	/* in the hold that changes the map, like frees */
+	h->allocs++;	/* in the same hold as the change of the map, like frees */
 	must(e->start == s->start && e->nr == s->nr_pages);
 	if (guard) {
 		__spanheap_cut_guard(h, s);
@@ -568,7 +568,7 @@ static void op_carve_behind(void)
 	check_near(i);
 }
 
-/* As a resize does: an OWNED span and the one behind become one, in use */
+/* Join an OWNED span with the OWNED span behind it, and bring it into use, as a resize does */
 static void op_join(void)
 {
 	int i = pick(SPAN_OWNED);
@@ -580,7 +580,7 @@ static void op_join(void)
 		return;
 	e = &m.span[i];
 	n = e + 1;
-	/* As just carved */
+	/* Join only spans as they are just after a carve */
 	if (n->state != SPAN_OWNED || e->guarded || n->guarded || n->s->shared)
 		return;
 	back(i, UINT_MAX, false);
@@ -605,7 +605,7 @@ static void op_join(void)
 
 /* ---- release ---- */
 
-/* The system takes the memory of the first max pages of span i */
+/* Unback those of the first max pages of span i that are backed */
 static u32 unback(u32 i, u32 max)
 {
 	u32 at = m.span[i].start, end = at + min(m.span[i].nr, max), to, n = 0;
@@ -664,7 +664,7 @@ static void op_released(void)
 	if (i < 0 || m.span[i].dropping)
 		return;
 	s = m.span[i].s;
-	/* All, or what was idle for long enough */
+	/* Unback all pages, or only some: those that are old enough */
 	n = unback(i, max & 1 ? UINT_MAX : max);
 	lock();
 	h->released_pages += n;
@@ -770,7 +770,7 @@ static void op_put_cached(void)
 			m.span[i].s->cached.next = first;
 			first = &m.span[i].s->cached;
 			m.uncached += m.span[i].nr;
-			m.span[i].state = SPAN_DEAD;	/* for now */
+			m.span[i].state = SPAN_DEAD;	/* until the spans are put */
 			nr--;
 		}
 	shim_contended = get() & 1;
@@ -801,11 +801,11 @@ static void op_sweep(void)
 	}
 	lock();
 	if (how >= 0xf8) {
-		/* It is being unregistered, and its spans are not swept any more */
+		/* As if the client were being unregistered: its spans are not swept any more */
 		client[SWEPT].gone = true;
 		list_del_init(&sweep.node);
 	} else if (how & 2) {
-		/* Who was unswept stays so */
+		/* Unswept spans stay unswept */
 		if (!sweep.nr_unswept)
 			sweep.gen += 2;
 		else
@@ -835,7 +835,7 @@ static unsigned long clock_now(void)
 	return now;
 }
 
-/* A releaser has looked at all of a free span, and found how old its oldest page is */
+/* As a releaser that has found the age of the oldest page of a free span */
 static void op_place(void)
 {
 	int i = pick(SPAN_FREE);
@@ -890,7 +890,7 @@ static void op_bring(void)
 	}
 }
 
-/* Records that are too many are the system's again; a reader keeps them */
+/* Free surplus records, but not during a look-up, which may still read them */
 static void op_trim(void)
 {
 	if (shim_rcu)
@@ -913,7 +913,7 @@ static void resched(void)
 {
 	u32 how = get();
 
-	/* What needs no lock changes nothing that the check has seen of the map */
+	/* Run any operation, or one without the heap lock, after which the check goes on */
 	if (how >= 0xa0)
 		do_op();
 	else if (how >= 0x80)
@@ -936,7 +936,7 @@ static void op_check(void)
 	nested = false;
 }
 
-/* Nothing is on its way, so that the check compares all that it can */
+/* Finish all OWNED and RELEASING spans, so that the check compares the totals, too */
 static void op_settle(void)
 {
 	u32 i;
@@ -956,7 +956,7 @@ static void op_settle(void)
 			lock();
 			put(i);
 			unlock();
-			i = -1;	/* from the front: indices have moved */
+			i = -1;	/* start again: the indices have changed */
 		}
 	}
 	m_check_all();
@@ -985,7 +985,7 @@ static void op_corrupt(void)
 	}
 }
 
-/* What does not fit the state of a span is refused, and changes nothing */
+/* Operations that do not fit the state of a span are refused and change nothing */
 static void op_misuse(void)
 {
 	int i = pick(get() & 1 ? SPAN_FREE : SPAN_INUSE);
@@ -1009,8 +1009,8 @@ static void op_misuse(void)
 }
 
 /*
- * A free span's record is overwritten: the next allocation that would take it does
- * without, and nobody touches the span from then on.
+ * Overwrite the record of a free span. The next allocation that finds the span evicts it
+ * and uses another one. The heap does not touch the evicted span any more.
  */
 static void op_evict(void)
 {
@@ -1098,10 +1098,10 @@ static void heap_begin(void)
 	memset(&sweep, 0, sizeof(sweep));
 	memset(&m, 0, offsetof(struct model, page));
 	h = &heap;
-	/* The largest is slow, and for the sake of groups of leaves only */
+	/* The largest arena is slow and seldom used: it has several groups of leaves */
 	m.arena = arenas[how % 8 == 7 && how & 0x40 ? 5 : how % 8];
 	h->arena_pages = m.arena;
-	/* Low and odd, or up to the last page but one */
+	/* The base is low and odd, or the arena ends one page below the last address */
 	h->base = how & 0x80 ? (void *)(-(unsigned long)(m.arena + 1) << PAGE_SHIFT) :
 			       (void *)(0x123457UL << PAGE_SHIFT);
 	h->nr_leaves = DIV_ROUND_UP(m.arena, LEAF_PAGES);

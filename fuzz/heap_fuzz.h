@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The reference model of the page heap, and the heap that it is beside */
+/* The reference model of the page heap, and the heap under test */
 #ifndef _SPANHEAP_HEAP_FUZZ_H
 #define _SPANHEAP_HEAP_FUZZ_H
 
@@ -7,29 +7,29 @@
 
 #define ARENA_MAX	(2 * GROUP_PAGES + 1234)
 #define SPANS_MAX	8192
-#define LOST		(-1)	/* evicted as corrupt; the heap has it as OWNED by nobody */
+#define LOST		(-1)	/* evicted as corrupt; OWNED in the heap, but by no task */
 
 #define must(cond) do {							\
 	if (!(cond))							\
 		shim_die("operation %llu: not so: %s", fuzz_ops, #cond);\
 } while (0)
 
-/* What the model knows of a span */
+/* A span of the model */
 struct mspan {
 	struct span *s;
 	u32 start, nr;
 	int state;		/* enum span_state or LOST */
 	u32 client;		/* INUSE */
 	u32 obj_size;
-	bool used;		/* OWNED: by a client; else as it came from the lists */
+	bool used;		/* OWNED: claimed from a client; else from the free lists */
 	bool guarded;
 	bool guard;		/* RELEASING: becomes a guard */
-	bool dropping;		/* RELEASING: on h->dropping, else a releaser's */
+	bool dropping;		/* RELEASING: on h->dropping; else a releaser owns it */
 };
 
 /*
- * The whole model: an array of spans in the order of their addresses, and a byte for each
- * page: no memory, zeroed memory, or memory that client number (byte - DIRTY) wrote to.
+ * The model is an array of spans, sorted by address, and a byte for each page: unbacked,
+ * zeroed, or written to by client number (byte - DIRTY).
  */
 struct model {
 	struct mspan span[SPANS_MAX];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* libFuzzer gives the inputs */
+/* Run the inputs of libFuzzer */
 #include "heap_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

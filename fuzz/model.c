@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The reference model: simple, linear, and without the heap's structures */
+/* The reference model: linear searches, and none of the heap's structures */
 #include "heap_fuzz.h"
 
 struct model m;
@@ -32,7 +32,7 @@ u32 m_backed(u32 i)
 	return n;
 }
 
-/* The smallest free span of at least nr pages, of these the lowest; or -1 */
+/* The smallest free span of at least nr pages, the lowest on a tie; or -1 */
 int m_fit(u32 nr)
 {
 	int best = -1;
@@ -45,7 +45,7 @@ int m_fit(u32 nr)
 	return best;
 }
 
-/* Has any free span of exactly nr pages memory? */
+/* Has any free span of exactly nr pages a backed page? */
 bool m_any_backed(u32 nr)
 {
 	u32 i;
@@ -70,7 +70,7 @@ void m_remove(u32 i)
 	memmove(m.span + i, m.span + i + 1, (m.n - i) * sizeof(m.span[0]));
 }
 
-/* Span i became free. Returns where it is after it has met its neighbours. */
+/* Coalesce span i, which became free. Returns the index of the result. */
 u32 m_merge(u32 i)
 {
 	m.span[i].state = SPAN_FREE;
@@ -101,7 +101,7 @@ void m_split(u32 i, u32 nr)
 	m.spare--;
 }
 
-/* What growing must do and say */
+/* Grow the model. Returns what __spanheap_grow() must return. */
 int m_grow(u32 nr, bool exact, u32 nr_leaves)
 {
 	u32 room = m.arena - m.used, ask = max(256u, (nr + 15) / 16 * 16), need, take;
@@ -138,7 +138,7 @@ u32 m_next(u32 from, u32 end, bool backed)
 	return from;
 }
 
-/* May what the heap believes of old data lead to a client that sees another's? */
+/* Check that needzero and writer let no client see the data of another */
 static void check_data(const struct mspan *e)
 {
 	const struct span *s = e->s;
@@ -153,7 +153,7 @@ static void check_data(const struct mspan *e)
 	must(!other);
 }
 
-/* Is span i in the heap as it is in the model? */
+/* Compare span i in the heap with the model */
 void m_check_span(u32 i)
 {
 	struct mspan *e = &m.span[i];
@@ -242,7 +242,7 @@ static void check_lists(void)
 	must(!large);
 }
 
-/* Is the whole heap as it is in the model? */
+/* Compare the whole heap with the model */
 void m_check_all(void)
 {
 	u64 unlisted = 0, released = 0, backed = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random inputs, and files. No library is needed.
+ * Run random inputs, and inputs from files. Needs no libFuzzer.
  *   heap-random OPERATIONS [SEED] [FILE]...
  */
 #include <signal.h>
@@ -13,7 +13,7 @@
 static u64 buf[INPUT_MAX / 8], seed;
 static u32 size;
 
-/* Keep the input that failed, for the corpus and for a debugger */
+/* Save the input that failed, for the corpus and for a debugger */
 static void keep(int sig)
 {
 	char name[64];
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 		run_file(argv[arg]);
 	signal(SIGABRT, keep);
 	for (; fuzz_ops < want; seed++) {
-		/* splitmix64: a failure is found again by its seed */
+		/* splitmix64, so that the seed reproduces a failure */
 		for (i = 0; i < INPUT_MAX / 8; i++) {
 			x = (seed << 16 | i) * 0x9e3779b97f4a7c15ull;
 			x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What shim.h declares: its variables, and a balanced tree */
+/* The variables and the balanced tree that shim.h declares */
 #include "shim.h"
 
 unsigned int shim_warnings;
@@ -11,7 +11,7 @@ int shim_atomic;
 int shim_rcu;
 bool shim_contended;
 
-/* A treap: by the key a search tree, by this number of each node a heap */
+/* The tree is a treap: sorted by key, and a heap by this priority of each node */
 static u32 priority(const struct rb_node *n)
 {
 	return (u32)((unsigned long)n >> 4) * 2654435761u;
@@ -31,7 +31,7 @@ static void replace(struct rb_root *tree, struct rb_node *old, struct rb_node *n
 		node->parent = parent;
 }
 
-/* A child and its parent change places */
+/* Rotate a node with its parent */
 static void rotate_up(struct rb_root *tree, struct rb_node *n)
 {
 	struct rb_node *parent = n->parent, *inner;
@@ -79,7 +79,7 @@ void rb_erase(struct rb_node *node, struct rb_root *tree)
 	replace(tree, node, node->rb_left ? node->rb_left : node->rb_right);
 	node->rb_left = NULL;
 	node->rb_right = NULL;
-	node->parent = node;	/* is in no tree */
+	node->parent = node;	/* marks a node that is in no tree */
 }
 
 struct rb_node *rb_first(const struct rb_root *tree)

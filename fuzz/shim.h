@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * As much of the kernel as the page heap needs, for a program in user space with one
- * CPU. tools/fuzz makes a header of each name that the sources include, which includes
- * this one. What the kernel would only say in a debug build ends the program here.
+ * The part of the kernel that the page heap needs, for a user-space program with one
+ * CPU. For each kernel header that the sources include, tools/fuzz creates a file that
+ * includes this one. A failed check of a kernel debug option aborts the program here.
  */
 #ifndef _SPANHEAP_SHIM_H
 #define _SPANHEAP_SHIM_H
@@ -25,7 +25,7 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef int32_t s32;
 typedef int64_t s64;
-/* As in the kernel, so that formats are checked alike */
+/* As in the kernel, so that the compiler checks formats the same way */
 typedef unsigned long long u64;
 typedef unsigned int gfp_t;
 
@@ -83,8 +83,8 @@ static inline int scnprintf(char *buf, size_t size, const char *fmt, ...)
 
 /* ---- complaints ---- */
 
-extern unsigned int shim_warnings;	/* so far */
-extern bool shim_may_warn;		/* a test provokes one */
+extern unsigned int shim_warnings;	/* number of warnings so far */
+extern bool shim_may_warn;		/* a test expects a warning */
 
 #define shim_die(...) do {						\
 	fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);			\
@@ -111,7 +111,7 @@ bool shim_warn(bool bad, const char *fmt, ...)
 
 #define WARN(cond, ...)	shim_warn(cond, __VA_ARGS__)
 
-/* ---- memory order: one CPU, and a test that looks in between ---- */
+/* ---- memory order: one CPU, and hooks between the accesses ---- */
 
 /* Called after each store that a look-up may see, and after each load of a look-up */
 extern void (*shim_stored)(void);
@@ -355,12 +355,12 @@ typedef struct { bool held; } spinlock_t;
 typedef struct { bool held; } raw_spinlock_t;
 struct mutex { bool held; };
 
-extern int shim_atomic;		/* spinlocks that are held */
-extern int shim_rcu;		/* sections of RCU that readers are in */
-extern bool shim_contended;	/* others are seen to wait for a spinlock */
-extern void (*shim_resched)(void);	/* other tasks run */
+extern int shim_atomic;		/* number of spinlocks held */
+extern int shim_rcu;		/* nesting of RCU read sections */
+extern bool shim_contended;	/* result of spin_is_contended() */
+extern void (*shim_resched)(void);	/* called by cond_resched(): other tasks run */
 
-/* Functions, so that what ends the program is no branch of the heap's files */
+/* Functions, so that coverage counts no aborting branch in the heap's files */
 static inline unsigned long shim_lock(bool *held)
 {
 	if (*held)
@@ -406,7 +406,7 @@ static inline void cond_resched(void)
 #define per_cpu_ptr(p, cpu)		((void)(cpu), (p))
 #define this_cpu_ptr(p)			(p)
 
-/* ---- what is named and never used ---- */
+/* ---- names that are declared but not used ---- */
 
 typedef struct { char unused; } wait_queue_head_t;
 struct work_struct { char unused; };
