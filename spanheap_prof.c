@@ -171,7 +171,7 @@ void spanheap_prof_draw(struct spanheap *h, struct span_cache *c)
 	draw(c);
 }
 
-/* A CPU that has not allocated yet draws at its first allocation, see spanheap_prof_due() */
+/* Has this CPU drawn? One that has not allocated yet will draw in spanheap_prof_due(). */
 static bool has_drawn(struct cache_visit *v, struct span_cache *c)
 {
 	return READ_ONCE(c->prof_distance) || READ_ONCE(c->prof_at) ||
@@ -206,7 +206,7 @@ u64 spanheap_prof_due(struct spanheap *h, struct span_cache *c)
 	u64 least = COST_SHARE * READ_ONCE(h->prof->cost_ns);
 
 	if (unlikely(!distance && rate)) {
-		/* The CPU's first allocation: draw from the count before it */
+		/* The CPU's first draw: prof_at is where its count began */
 		c->prof_distance = rate;
 		draw_from(c, c->prof_at);
 		if (c->n.popped_pages <= c->prof_at)
