@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The arena of the running kernel, and the exported functions on the heap that
- * the module itself has.
+ * The arena of the running kernel, and the exported functions, which use the module's
+ * own heap.
  */
 #include <linux/device.h>
 #include <linux/mm.h>
@@ -11,7 +11,7 @@
 
 #include "fake_arena.h"
 
-/* M5, M8, M24: pages come, go while their neighbours stay, and come back zeroed */
+/* M5, M8, M24: pages are backed, unbacked beside others, and backed again with zeros */
 static void pages_come_and_go(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 1024, 0);
@@ -42,7 +42,7 @@ static void pages_come_and_go(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* A task that is being killed takes no more pages than it must, unless it cannot fail */
+/* A task that is being killed gets no more pages, unless it uses __GFP_NOFAIL */
 static void killed_task_backs_no_further(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 1024, 0);
@@ -66,9 +66,9 @@ static void killed_task_backs_no_further(struct kunit *test)
 }
 
 /*
- * A span that is passed to vfree() takes the whole arena away. The heap sees it before it
- * backs or releases a page, tells once with the spans that it had, and goes on refusing;
- * the addresses, somebody else's by then, are not written to.
+ * vfree() of a span unmaps the whole arena. The heap notices this before it backs or
+ * releases a page. It reports its spans once, refuses all further allocations, and does
+ * not write to the addresses, which another user may have by then.
  */
 static void lost_arena_is_fenced_off(struct kunit *test)
 {
@@ -80,7 +80,7 @@ static void lost_arena_is_fenced_off(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, b);
 	KUNIT_ASSERT_EQ(test, spanheap_check(h, why, sizeof(why)), 0);
 	vfree(a);	/* the mistake */
-	/* The range is somebody else's now */
+	/* Let another user get the addresses */
 	other = vmalloc(1024 * PAGE_SIZE);
 	KUNIT_ASSERT_NOT_NULL(test, other);
 	memset(other, 0x5a, 1024 * PAGE_SIZE);
@@ -104,7 +104,7 @@ static void lost_arena_is_fenced_off(struct kunit *test)
 	vfree(other);
 }
 
-/* Pages nobody uses, with those that CPUs keep in their lists */
+/* Free pages of the system, including those in the per-CPU lists */
 static s64 free_pages_of_all(void)
 {
 	s64 n = 0;
@@ -124,7 +124,7 @@ static s64 free_pages_of_all(void)
 	return n;
 }
 
-/* M24: what is released the system has again */
+/* M24: released pages are free pages of the system */
 static void release_gives_memory_back(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 4096, 0);
@@ -136,7 +136,7 @@ static void release_gives_memory_back(struct kunit *test)
 	before = free_pages_of_all();
 	KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, U64_MAX), 4096);
 	after = free_pages_of_all();
-	/* Others may take some meanwhile, or give */
+	/* Other tasks may allocate or free some pages meanwhile */
 	KUNIT_EXPECT_GE(test, after, before + 4096 - 256);
 	KUNIT_EXPECT_LE(test, after, before + 4096 + 256);
 	check(test, h);
@@ -176,7 +176,7 @@ static void exported_lookups(struct kunit *test)
 		for (off = 0; off < len; off += 7) {
 			obj = q + off / size[i] * size[i];
 			if (obj + size[i] > q + len)
-				obj = NULL;	/* behind the last */
+				obj = NULL;	/* behind the last object */
 			KUNIT_ASSERT_PTR_EQ(test, spanheap_object(q + off), (void *)obj);
 		}
 		spanheap_free(q);
@@ -196,7 +196,7 @@ static void exported_lookups(struct kunit *test)
 	check(test, spanheap_heap);
 }
 
-/* The rest of the exported functions, and what they refuse */
+/* The other exported functions, and the arguments that they refuse */
 static void exported_allocation(struct kunit *test)
 {
 	struct device *dev = root_device_register("spanheap_kunit");
@@ -226,7 +226,7 @@ static void exported_allocation(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, devm_spanheap_alloc(dev, NULL, 5, GFP_KERNEL));
 	KUNIT_EXPECT_NULL(test, devm_spanheap_alloc(dev, NULL, 0, GFP_KERNEL | __GFP_NOWARN));
 	KUNIT_EXPECT_EQ(test, inuse(), was + 5);
-	root_device_unregister(dev);	/* the span goes with it */
+	root_device_unregister(dev);	/* frees the span, too */
 	KUNIT_EXPECT_EQ(test, inuse(), was);
 	spanheap_release_memory();
 	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->resident_bytes,

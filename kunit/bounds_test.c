@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What one task does to others: no reader takes the heap lock, and no hold of that
- * lock, no interrupt and no work without giving way grows with the machine, with the
- * span or with the number of spans. Steps are counted, not time.
+ * Bounds on how one task delays others. Readers of statistics do not take the heap lock.
+ * A hold of that lock, an IPI and the work between two cond_resched() do not grow with
+ * the machine, the span or the number of spans. The tests count steps, not time.
  */
 #include <linux/completion.h>
 #include <linux/jump_label.h>
@@ -27,7 +27,7 @@ static u32 most(enum spanheap_steps_of of)
 
 /* ---- readers ---- */
 
-/* Whoever reads a number takes no lock that an allocation takes */
+/* Readers of statistics take no lock that an allocation takes */
 static void readers_take_no_lock(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -44,11 +44,11 @@ static void readers_take_no_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 1u);
 	KUNIT_EXPECT_EQ(test, times(STEPS_HOLD), 0u);
 	release(h, p);
-	KUNIT_EXPECT_EQ(test, times(STEPS_HOLD), 1u);	/* holds are seen */
+	KUNIT_EXPECT_EQ(test, times(STEPS_HOLD), 1u);	/* the test does count holds */
 	spanheap_heap_unregister(c);
 }
 
-/* Identities hold for any numbers that a reader without the lock may meet */
+/* The identities hold even if a reader without the lock reads inconsistent counters */
 static void torn_counters_still_add_up(struct kunit *test)
 {
 	static const struct { u32 used; u64 unlisted, released; s64 uncached; } torn[] = {
@@ -78,7 +78,7 @@ static void torn_counters_still_add_up(struct kunit *test)
 	check(test, h);
 }
 
-/* A refusal that is not logged sums nothing over the CPUs */
+/* A failed allocation that is not logged sums no counters over the CPUs */
 static void refusal_sums_only_for_a_message(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -86,7 +86,7 @@ static void refusal_sums_only_for_a_message(struct kunit *test)
 	u32 i;
 
 	steps_watch(h);
-	for (i = 0; i < 100; i++)	/* 10 in 5 s are logged */
+	for (i = 0; i < 100; i++)	/* the rate limit is 10 messages in 5 s */
 		KUNIT_EXPECT_NULL(test, spanheap_heap_alloc(h, c, 2, 0, 0, GFP_KERNEL, _RET_IP_));
 	KUNIT_EXPECT_LE(test, times(STEPS_SUM), 20u);
 	steps_watch(h);
@@ -95,7 +95,7 @@ static void refusal_sums_only_for_a_message(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 0u);
 	KUNIT_EXPECT_EQ(test, c->failed_allocs, 200);
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 200);
-	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 1u);	/* sums are seen */
+	KUNIT_EXPECT_EQ(test, times(STEPS_SUM), 1u);	/* the test does count sums */
 	spanheap_heap_unregister(c);
 }
 
@@ -121,7 +121,7 @@ static void drain_visits_who_has_spans(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 2u);
 	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
 
-	/* A pause interrupts nobody, a new limit those that have a share of the client */
+	/* A pause sends no IPI. A new limit sends one to CPUs that have a share of the client. */
 	spanheap_cache_pause(&h->caches);
 	spanheap_cache_resume(&h->caches);
 	spanheap_set_limit(c, 10);
@@ -139,7 +139,7 @@ static void drain_visits_who_has_spans(struct kunit *test)
 	check(test, h);
 }
 
-/* A client that has freed its spans goes without a wait; one that leaves some does not */
+/* Unregistering pauses the caches only if the client leaves spans */
 static void tidy_client_disturbs_nobody(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -171,13 +171,13 @@ static void tidy_client_disturbs_nobody(struct kunit *test)
 	check(test, h);
 }
 
-/* Memory pressure takes what is idle first, and what is cached if that fell short */
+/* The shrinker releases idle pages first, and cached ones only if these are too few */
 static void shrinker_spares_the_caches(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	void *p = alloc(h, 700), *q = alloc(h, 300);
 
-	alloc(h, 1);	/* what q had stays apart */
+	alloc(h, 1);	/* keeps the pages of q from coalescing */
 	release(h, alloc(h, 3));
 	release(h, p);
 	steps_watch(h);
@@ -187,9 +187,9 @@ static void shrinker_spares_the_caches(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
 	release(h, alloc(h, 3));
 	release(h, q);
-	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 300);	/* not again so soon, */
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 300);	/* too soon to drain again */
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
-	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 3);	/* ... but for nothing else */
+	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 3);	/* drains: nothing was idle */
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 2u);
 	KUNIT_EXPECT_EQ(test, spanheap_shrink(h, 512), 0);
 	release(h, alloc(h, 3));
@@ -201,7 +201,7 @@ static void shrinker_spares_the_caches(struct kunit *test)
 	check(test, h);
 }
 
-/* A new rate of the profile is for those CPUs that have drawn a sample */
+/* A new rate of the profile sends IPIs only to CPUs that have drawn a sample */
 static void new_rate_visits_who_has_drawn(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -209,7 +209,7 @@ static void new_rate_visits_who_has_drawn(struct kunit *test)
 	steps_watch(h);
 	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 0u);
-	release(h, alloc(h, 3));	/* and yet the first one is sampled */
+	release(h, alloc(h, 3));	/* the first allocation is sampled nevertheless */
 	KUNIT_EXPECT_EQ(test, raw_cpu_ptr(h->caches.cpu)->prof_distance, 1);
 	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 1 << 20), 0);
 	KUNIT_EXPECT_EQ(test, times(STEPS_VISIT), 1u);
@@ -218,7 +218,7 @@ static void new_rate_visits_who_has_drawn(struct kunit *test)
 	check(test, h);
 }
 
-/* What is chained is chained outside, and in holds of some spans each */
+/* An IPI only exchanges pointers; the spans go to the page heap later, some per hold */
 static void visit_moves_pointers_only(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, 32768, 16384);
@@ -226,7 +226,7 @@ static void visit_moves_pointers_only(struct kunit *test)
 	u32 nr, i, n;
 	u64 cached;
 
-	for (nr = 1; nr <= 16; nr += 5) {	/* two full magazines, and the depot's */
+	for (nr = 1; nr <= 16; nr += 5) {	/* fill two magazines, and the depot */
 		for (n = 0; n < ARRAY_SIZE(p); n++)
 			p[n] = alloc(h, nr);
 		for (i = 0; i < n; i++)
@@ -244,7 +244,7 @@ static void visit_moves_pointers_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
 	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
 	check(test, h);
-	/* The CPU got empty magazines for its full ones, and fills them again */
+	/* The CPU has got empty magazines, which frees fill again */
 	for (i = 0; i < n; i++)
 		p[i] = alloc(h, 6);
 	for (i = 0; i < n; i++)
@@ -256,7 +256,7 @@ static void visit_moves_pointers_only(struct kunit *test)
 
 /* ---- holds of the heap lock ---- */
 
-#define LARGE	SZ_4M		/* pages of a heap of 16 GiB that has no memory */
+#define LARGE	SZ_4M		/* pages: a heap of 16 GiB without memory */
 
 static struct spanheap *large_heap(struct kunit *test)
 {
@@ -266,7 +266,7 @@ static struct spanheap *large_heap(struct kunit *test)
 	return h;
 }
 
-/* 16 GiB are grown into, resized, looked at and freed, some leaves of the map at a time */
+/* A hold of the lock handles some leaves of the map, also when a span of 16 GiB changes */
 static void hold_is_bounded_for_a_huge_span(struct kunit *test)
 {
 	struct spanheap *h = large_heap(test);
@@ -292,7 +292,7 @@ static void hold_is_bounded_for_a_huge_span(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_check(h, why, sizeof(why)), 0);
 	KUNIT_EXPECT_GE(test, most(STEPS_HOLD), 100u);
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 4 * HOLD_LEAVES);
-	release(h, p + ((ulong)half << PAGE_SHIFT));	/* a report of what is wrong */
+	release(h, p + ((ulong)half << PAGE_SHIFT));	/* a bad free, which is reported */
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
 	KUNIT_EXPECT_LE(test, most(STEPS_HOLD), 4 * HOLD_LEAVES);
 	steps_watch(h);
@@ -305,7 +305,7 @@ static void hold_is_bounded_for_a_huge_span(struct kunit *test)
 	nothing_done();
 }
 
-/* A walk that lost its place inside a span that is free by now */
+/* A walk that resumes inside a span that was freed meanwhile */
 static void walk_goes_on_in_steps(struct kunit *test)
 {
 	struct spanheap *h = large_heap(test);
@@ -331,7 +331,7 @@ static void walk_goes_on_in_steps(struct kunit *test)
 	nothing_done();
 }
 
-/* Records that coalescing left go back some at a time */
+/* Surplus records are freed in batches */
 static void records_are_trimmed_in_batches(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 0);
@@ -357,7 +357,7 @@ static void records_are_trimmed_in_batches(struct kunit *test)
 
 /* ---- clearing what is freed ---- */
 
-/* init_on_free: a free clears some pages itself, and leaves more to somebody who may sleep */
+/* init_on_free: a free clears a short span itself, and leaves a long one to a worker */
 static void long_span_is_cleared_by_a_worker(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -371,7 +371,7 @@ static void long_span_is_cleared_by_a_worker(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, p && r);
 	memset(p, 1, 1000 * PAGE_SIZE);
 	memset(r, 1, FREE_NOW_PAGES * PAGE_SIZE);
-	mutex_lock(&h->finish_lock);	/* nobody completes the free yet */
+	mutex_lock(&h->finish_lock);	/* delays the worker */
 	steps_watch(h);
 	release(h, r);
 	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), FREE_NOW_PAGES);
@@ -385,18 +385,18 @@ static void long_span_is_cleared_by_a_worker(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, counts(c).pages, 0);
 	check(test, h);
 	log_start();
-	release(h, p);			/* meanwhile it is a bad free */
+	release(h, p);			/* a second free is a bad one */
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
-	spanheap_heap_unregister(c);	/* silently */
+	spanheap_heap_unregister(c);	/* without a warning */
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("gone"), 0u);
-	/* What cannot wait takes other pages */
+	/* An allocation that cannot wait gets other pages */
 	q = alloc_as(h, NULL, 500, 0, 0, GFP_NOWAIT);
 	KUNIT_ASSERT_NOT_NULL(test, q);
 	KUNIT_EXPECT_TRUE(test, q >= p + 1000 * PAGE_SIZE || q + 500 * PAGE_SIZE <= p);
 	mutex_unlock(&h->finish_lock);
 
-	/* What can wait takes the same pages again, and finds them clear */
+	/* An allocation that can wait gets the same pages, cleared */
 	r = alloc_as(h, NULL, 1000, 0, 0, GFP_KERNEL | __GFP_ZERO);
 	KUNIT_EXPECT_PTR_EQ(test, r, p);
 	KUNIT_EXPECT_NULL(test, memchr_inv(r, 0, 1000 * PAGE_SIZE));
@@ -428,8 +428,8 @@ static int write_limit(void *data)
 }
 
 /*
- * Two writers of a limit at once would both fold the share of a CPU that is offline:
- * the second waits for the first.
+ * Two concurrent writers of a limit would both fold the share of an offline CPU, so the
+ * second writer waits for the first.
  */
 static void one_writer_of_a_limit_at_a_time(struct kunit *test)
 {
@@ -453,7 +453,7 @@ static void one_writer_of_a_limit_at_a_time(struct kunit *test)
 	check(test, h);
 }
 
-/* Registration and the sysfs file round a limit by the same rule */
+/* Registration and the sysfs file round a limit in the same way */
 static void limit_is_rounded_in_one_way(struct kunit *test)
 {
 	static const struct { u64 bytes, pages; } limit[] = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The per-CPU caches: what is kept where, what is counted, and how it comes out
- * again. Cases run on one CPU; cache_kb of the suite's heap is 256.
+ * The per-CPU caches: where spans are kept, how they are counted, and how the caches are
+ * emptied. Cases run on one CPU; cache_kb of the suite's heap is 256.
  */
 #include <linux/jump_label.h>
 #include <linux/kthread.h>
@@ -38,7 +38,7 @@ static u32 shelf_nr(struct spanheap *h, u32 nr)
 	return h->caches.node[numa_node_id()]->shelf[nr].nr;
 }
 
-/* Nothing is in use; so many spans of nr pages come from caches, and no more */
+/* No span is in use, and the caches hold exactly kept spans of nr pages */
 static void expect_cached(struct kunit *test, struct spanheap *h, u32 nr, u32 kept)
 {
 	u64 slow = h->allocs;
@@ -54,7 +54,7 @@ static void expect_cached(struct kunit *test, struct spanheap *h, u32 nr, u32 ke
 	check(test, h);
 }
 
-/* M35: a hit is the span freed last; it takes no lock and counts on its CPU */
+/* M35: a hit returns the span freed last, takes no lock and is counted on its CPU */
 static void freed_span_is_handed_out_again(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -106,7 +106,7 @@ static void longer_spans_have_slots(struct kunit *test)
 	}
 	for (i = 0; i < CACHE_SLOTS; i++)
 		KUNIT_EXPECT_EQ(test, shelf_nr(h, nr[i]), 0u);
-	release(h, p[CACHE_SLOTS]);	/* the first one makes room */
+	release(h, p[CACHE_SLOTS]);	/* replaces the first span */
 	KUNIT_EXPECT_EQ(test, cached_pages(h), kept + nr[CACHE_SLOTS]);
 	KUNIT_EXPECT_EQ(test, shelf_nr(h, nr[0]), 1u);
 	check(test, h);
@@ -124,7 +124,7 @@ static void longer_spans_have_slots(struct kunit *test)
 	check(test, h);
 }
 
-/* The span that was put into its slot first makes room, each time */
+/* A new span replaces the one that has been in its slot the longest */
 static void oldest_slot_makes_room(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -142,7 +142,7 @@ static void oldest_slot_makes_room(struct kunit *test)
 	check(test, h);
 }
 
-/* What a client with a limit gets and gives back needs no slow path, below the limit */
+/* Below its limit, a limited client allocates and frees without the slow path */
 static void limited_client_is_served_by_the_cache(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -162,14 +162,14 @@ static void limited_client_is_served_by_the_cache(struct kunit *test)
 	check(test, h);
 }
 
-/* A shelf has room for 1/64 of the arena; what is beyond goes to the heap */
+/* A shelf holds 1/64 of the arena; further spans go to the page heap */
 static void full_shelf_overflows_to_the_heap(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
-	u32 kept = CACHE_SLOTS + 4, round, i;	/* 96 pages are 4 spans of 24 */
+	u32 kept = CACHE_SLOTS + 4, round, i;	/* a shelf of 96 pages: 4 spans of 24 */
 	void *p[CACHE_SLOTS + 4 + 3];
 
-	for (round = 0; round < 2; round++) {	/* and again when it was emptied */
+	for (round = 0; round < 2; round++) {	/* again after the caches were emptied */
 		spanheap_cache_drain(h);
 		for (i = 0; i < ARRAY_SIZE(p); i++) {
 			p[i] = alloc(h, 24);
@@ -187,9 +187,9 @@ static void full_shelf_overflows_to_the_heap(struct kunit *test)
 }
 
 /*
- * Nobody waits for ever for a depot or a shelf: the page heap has spans, and room. Their
- * locks are taken as if by another CPU, so lockdep is not told: this one goes on to
- * what must not be done under them.
+ * No operation waits for ever for a depot or a shelf: it uses the page heap instead. The
+ * test takes the locks as if by another CPU, without telling lockdep, because this CPU
+ * then does things that are not allowed under these locks.
  */
 static void held_depot_is_done_without(struct kunit *test)
 {
@@ -207,7 +207,7 @@ static void held_depot_is_done_without(struct kunit *test)
 		p[i] = alloc(h, 2);
 	for (i = 0; i < ARRAY_SIZE(q); i++)
 		q[i] = alloc(h, 24);
-	for (i = 0; i < 3 * mag; i++)		/* two on the CPU, and the depot's first */
+	for (i = 0; i < 3 * mag; i++)		/* fill two on the CPU and one in the depot */
 		release(h, p[i]);
 	KUNIT_EXPECT_EQ(test, depot_full(h, 2), 1u);
 	arch_spin_lock(&node->depot[2].lock.raw_lock);
@@ -237,7 +237,7 @@ static void held_depot_is_done_without(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* On another CPU, if there is one */
+/* Runs on another CPU, if there is one */
 static int pairs_fn(void *data)
 {
 	struct spanheap *h = data;
@@ -249,7 +249,7 @@ static int pairs_fn(void *data)
 	return 0;
 }
 
-/* What caches do takes no lock: the invariant check sees it happen, and does not mind */
+/* Caches take no lock, so the invariant check must bear concurrent changes of cached spans */
 static void check_bears_a_busy_cache(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 64);
@@ -269,7 +269,7 @@ static void check_bears_a_busy_cache(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* M34: cached spans are idle, have memory, and are in no look-up */
+/* M34: cached spans are idle, backed, and found by no look-up */
 static void cached_spans_are_idle(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -294,16 +294,16 @@ static void cached_spans_are_idle(struct kunit *test)
 	check(test, h);
 }
 
-/* Two magazines on the CPU, then the depot, then the page heap; and back */
+/* Spans fill two magazines on the CPU, then the depot, then go to the page heap */
 static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 16);
-	u32 kept = (2 + DEPOT_MAGS) * 4, round, i;	/* spans of 2 pages, 4 a magazine */
+	u32 kept = (2 + DEPOT_MAGS) * 4, round, i;	/* spans of 2 pages, 4 per magazine */
 	static void *p[200];
 	u64 before;
 
 	KUNIT_EXPECT_EQ(test, mag_size(h, 2), 4u);
-	for (round = 0; round < 2; round++) {	/* and again when they were emptied */
+	for (round = 0; round < 2; round++) {	/* again after they were emptied */
 		spanheap_cache_drain(h);
 		before = h->uncached_pages;
 		for (i = 0; i < 200; i++)
@@ -322,7 +322,7 @@ static void magazines_overflow_to_depot_and_heap(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* A workload on the edge of a magazine does not go to the depot each time */
+/* A workload at the boundary of a magazine does not use the depot each time */
 static void edge_of_a_magazine_stays_on_the_cpu(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -345,7 +345,7 @@ static void edge_of_a_magazine_stays_on_the_cpu(struct kunit *test)
 	check(test, h);
 }
 
-/* While caches are paused everything takes the page heap; pauses nest */
+/* While caches are paused all operations use the page heap; pauses nest */
 static void paused_caches_are_passed_by(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -362,7 +362,7 @@ static void paused_caches_are_passed_by(struct kunit *test)
 	release(h, r);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 3);
 	check(test, h);
-	spanheap_cache_drain(h);	/* works meanwhile */
+	spanheap_cache_drain(h);	/* works during a pause */
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
 	spanheap_cache_resume(&h->caches);
 	release(h, alloc(h, 3));
@@ -370,7 +370,7 @@ static void paused_caches_are_passed_by(struct kunit *test)
 	check(test, h);
 }
 
-/* An interrupt that finds its CPU in the section takes the slow way */
+/* An interrupt that finds its CPU in the section takes the slow path */
 static void busy_cache_is_passed_by(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -387,7 +387,7 @@ static void busy_cache_is_passed_by(struct kunit *test)
 	check(test, h);
 }
 
-/* M5: through the cache too, what is known to be zero is not cleared again */
+/* M5: a cached span whose pages are known to be zero is not cleared again */
 static void known_zero_passes_through_the_cache(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -408,7 +408,7 @@ static void known_zero_passes_through_the_cache(struct kunit *test)
 	if (!was_on)
 		static_branch_disable(&init_on_free);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 4);
-	compat_kasan_use(p, 4, true);	/* it is free, and read */
+	compat_kasan_use(p, 4, true);	/* the test reads a free span */
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 4 * PAGE_SIZE));
 	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 4), p);
 	KUNIT_EXPECT_EQ(test, stats(h)->zero_skipped_bytes, (was_on ? 8 : 4) * PAGE_SIZE);
@@ -418,7 +418,7 @@ static void known_zero_passes_through_the_cache(struct kunit *test)
 	check(test, h);
 }
 
-/* M16: wherever a freed span is, freeing it again is found out */
+/* M16: a double free is detected wherever the freed span is cached */
 static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 8);
@@ -427,7 +427,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 
 	for (i = 0; i < 20; i++)
 		p[i] = alloc(h, 2);
-	for (i = 0; i < 20; i++)	/* a magazine holds two: most are in the depot */
+	for (i = 0; i < 20; i++)	/* a magazine holds two, so most are in the depot */
 		release(h, p[i]);
 	log_start();
 	for (i = 0; i < 20; i++) {
@@ -442,7 +442,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->frees, 20);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 40);
 	check(test, h);
-	release(h, q + PAGE_SIZE);	/* the interior of what is in use */
+	release(h, q + PAGE_SIZE);	/* inside a span in use */
 	release(h, q + 1);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, bad + 2);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 5 * PAGE_SIZE);
@@ -451,7 +451,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 	for (i = 0; i < 20; i++)
 		release(h, p[i]);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, bad + 22);
-	for (i = 0; i < 20; i++)	/* none is there twice */
+	for (i = 0; i < 20; i++)	/* no span is cached twice */
 		p[i] = alloc(h, 2);
 	for (i = 1; i < 20; i++)
 		for (k = 0; k < i; k++)
@@ -461,7 +461,7 @@ static void double_free_of_a_cached_span_is_detected(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* M35: objects too are counted on the CPU and summed on read */
+/* M35: objects are also counted on the CPU and summed by the reader */
 static void objects_are_summed_over_cpus(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -479,13 +479,13 @@ static void objects_are_summed_over_cpus(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, h->extra_objects, slow);
 	}
 	release(h, p);
-	p = alloc(h, 2);	/* its size is not inherited */
+	p = alloc(h, 2);	/* does not keep the old obj_size */
 	KUNIT_EXPECT_EQ(test, peek(h, 0).obj_size, 0u);
 	KUNIT_EXPECT_EQ(test, stats(h)->objects, 1);
 	check(test, h);
 }
 
-/* M24, M26: a tick empties the caches, which is no use of what was in them */
+/* M24, M26: a tick empties the caches, and does not count as a use of their spans */
 static void scavenger_empties_the_caches(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -501,7 +501,7 @@ static void scavenger_empties_the_caches(struct kunit *test)
 	check(test, h);
 }
 
-/* M6, M11: a full arena is not full as long as caches hold what is asked */
+/* M6, M11: an allocation from a full arena succeeds with pages from the caches */
 static void full_arena_takes_back_what_is_cached(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -521,7 +521,7 @@ static void full_arena_takes_back_what_is_cached(struct kunit *test)
 	check(test, h);
 }
 
-/* Every cache_kb: 1 is the smallest there is, and none is too large */
+/* Any cache_kb works: 1 is the smallest, and no value is too large */
 static void any_size_of_magazine_works(struct kunit *test)
 {
 	static const struct { unsigned int kb; u32 one, sixteen, max; } size[] = {

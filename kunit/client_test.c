@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Clients: registration, limits, what is counted to whom, and orphans. Each case
- * runs without and with per-CPU caches.
+ * Clients: registration, limits, counters, and orphans. Each case runs without and with
+ * per-CPU caches.
  */
 #include "fake_arena.h"
 
@@ -30,7 +30,7 @@ static void bad_registrations_are_refused(struct kunit *test)
 				    bad[i].err, "registration %u", i);
 	}
 	KUNIT_EXPECT_EQ(test, PTR_ERR(spanheap_heap_register(h, NULL)), -EINVAL);
-	long_name[SPANHEAP_NAME_MAX] = 0;	/* as long as allowed */
+	long_name[SPANHEAP_NAME_MAX] = 0;	/* the longest name that is allowed */
 	d = new_client(h, long_name, 0);
 	KUNIT_EXPECT_FALSE(test, IS_ERR(d));
 	spanheap_heap_unregister(c);
@@ -42,7 +42,7 @@ static void bad_registrations_are_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* M4, M15, M35: a client's numbers are its own, and the heap's are the sum */
+/* M4, M15, M35: a client counts its own spans, and the heap counts their sum */
 static void spans_are_counted_to_their_client(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -67,11 +67,11 @@ static void spans_are_counted_to_their_client(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, counts(a).peak, 30);
 	KUNIT_EXPECT_EQ(test, counts(b).peak, 20);
 	KUNIT_EXPECT_EQ(test, stats(h)->frees, 20);
-	/* Whoever has it next pays */
+	/* The next client that allocates a cached span is charged */
 	p[0] = alloc_as(h, a, 1, 0, 0, GFP_KERNEL);
 	KUNIT_EXPECT_EQ(test, counts(a).pages, 1);
 	KUNIT_EXPECT_EQ(test, counts(b).pages, 0);
-	spanheap_cache_drain(h);	/* what is cached would be in the way */
+	spanheap_cache_drain(h);	/* otherwise the cached spans prevent the growth */
 	KUNIT_EXPECT_TRUE(test, resize(h, p[0], 5));
 	KUNIT_EXPECT_EQ(test, counts(a).pages, 5);
 	release(h, p[0]);
@@ -81,7 +81,7 @@ static void spans_are_counted_to_their_client(struct kunit *test)
 	check(test, h);
 }
 
-/* The last page of the limit is had, the one after it never */
+/* A client gets the last page of its limit, and no page more */
 static void limit_is_exact(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -104,24 +104,24 @@ static void limit_is_exact(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, counts(c).peak, 10);
 	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 100));	/* others are not limited */
 
-	spanheap_set_limit(c, 5);	/* less than it has: nothing until it has less */
+	spanheap_set_limit(c, 5);	/* less than c has: c gets no more pages */
 	for (i = 0; i < 6; i++) {
 		KUNIT_EXPECT_NULL(test, alloc_as(h, c, 1, 0, 0, GFP_KERNEL));
 		release(h, p[i]);
 	}
 	KUNIT_EXPECT_NOT_NULL(test, p[0] = alloc_as(h, c, 1, 0, 0, GFP_KERNEL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, c, 1, 0, 0, GFP_KERNEL));
-	spanheap_set_limit(c, 0);	/* none */
+	spanheap_set_limit(c, 0);	/* no limit */
 	q = alloc_as(h, c, 200, 0, 0, GFP_KERNEL);
 	KUNIT_EXPECT_NOT_NULL(test, q);
 	release(h, q);
 	release(h, alloc(h, 3));
-	for (i = 0; i < 20; i++)	/* counted per CPU now, where caches have it */
+	for (i = 0; i < 20; i++)	/* with caches, these are counted per CPU */
 		release(h, alloc_as(h, c, 3, 0, 0, GFP_KERNEL));
 	q = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
-	spanheap_set_limit(c, 8);	/* and exact again: 5 + 3 */
+	spanheap_set_limit(c, 8);	/* exact again: 5 + 3 */
 	KUNIT_EXPECT_EQ(test, counts(c).pages, 8);
-	release(h, alloc(h, 1));	/* a cache has a span, but may not give it */
+	release(h, alloc(h, 1));	/* a cached span, which c must not get */
 	KUNIT_EXPECT_NULL(test, alloc_as(h, c, 1, 0, 0, GFP_KERNEL));
 	release(h, q);
 	release(h, p[0]);
@@ -133,7 +133,7 @@ static void limit_is_exact(struct kunit *test)
 	check(test, h);
 }
 
-/* What comes from caches, counted on the CPU, counts for the peak too */
+/* The peak includes spans from caches, which are counted on the CPU */
 static void peak_outlives_the_spans(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -144,7 +144,7 @@ static void peak_outlives_the_spans(struct kunit *test)
 	for (i = 0; i < 10; i++)
 		p[i] = alloc(h, 3);
 	for (round = 1; round <= 10; round += 3) {
-		for (i = 0; i < 10; i++)	/* into the caches, where there are any */
+		for (i = 0; i < 10; i++)	/* into the caches, if there are any */
 			release(h, p[i]);
 		for (i = 0; i < 10; i++)
 			p[i] = alloc_as(h, i < round ? c : NULL, 3, 0, 0, GFP_KERNEL);
@@ -172,7 +172,7 @@ static void limit_below_a_page_is_a_page(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* A limited client's failed backing and failed resize give the charge back */
+/* After a failed backing or resize a limited client is not charged */
 static void failure_is_not_charged(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -193,8 +193,8 @@ static void failure_is_not_charged(struct kunit *test)
 }
 
 /*
- * A client that goes and leaves spans: told of, the first ten by address, and
- * they stay allocated until somebody frees them
+ * If a client is unregistered with spans in use, the kernel log says so and lists the
+ * first ten by address. The spans stay allocated until they are freed.
  */
 static void spans_of_a_gone_client_are_orphans(struct kunit *test)
 {
@@ -228,7 +228,7 @@ static void spans_of_a_gone_client_are_orphans(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, h->pinned);
 	check(test, h);
 
-	KUNIT_EXPECT_TRUE(test, resize(h, p[199], 1));	/* of two */
+	KUNIT_EXPECT_TRUE(test, resize(h, p[199], 1));	/* from 2 pages */
 	KUNIT_EXPECT_EQ(test, stats(h)->orphan_bytes, 199 * PAGE_SIZE);
 	for (i = 100; i < 200; i++) {
 		KUNIT_EXPECT_TRUE(test, h->pinned);
@@ -243,7 +243,7 @@ static void spans_of_a_gone_client_are_orphans(struct kunit *test)
 	check(test, h);
 }
 
-/* One that leaves nothing goes without a word, also when its spans are cached */
+/* A client without spans in use is unregistered silently, even if caches have its spans */
 static void tidy_client_goes_silently(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

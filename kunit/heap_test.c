@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The page heap without caches: fit, split, coalesce, grow, look-ups, refusals.
- * Row numbers (M..) are those of the behaviours the page heap has from the Go 1.3
- * runtime.
+ * The page heap without caches: fit, split, coalesce, grow, look-ups, refusals. Numbers
+ * like M24 refer to behaviours that the page heap of the Go 1.3 runtime has.
  */
 #include <linux/jump_label.h>
 #include <linux/mm.h>
@@ -13,7 +12,7 @@
 #include "fake_arena.h"
 #include "nothing_arena.h"
 
-/* M1: a new heap is empty; what fails half-way is torn down */
+/* M1: a new heap is empty; a failed creation leaves nothing */
 static void new_heap_is_empty(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -32,8 +31,8 @@ static void new_heap_is_empty(struct kunit *test)
 }
 
 /*
- * M2: a walk that drops the lock between spans sees, in order, every span that
- * lives throughout, whatever others do meanwhile
+ * M2: a walk that drops the lock between spans finds, in order, every span that exists
+ * during the whole walk, while other tasks allocate and free
  */
 static void walk_sees_all_while_spans_come_and_go(struct kunit *test)
 {
@@ -66,7 +65,7 @@ static void walk_sees_all_while_spans_come_and_go(struct kunit *test)
 	check(test, h);
 }
 
-/* M3: leaves of the map come with growth only, and are counted */
+/* M3: only a growth adds leaves to the map, and they are counted */
 static void map_grows_with_the_arena(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -131,7 +130,7 @@ static void expect_zeroed(struct kunit *test, struct spanheap *h, void *p, u32 n
 	*before = st;
 }
 
-/* M5: clears what may be dirty, and only that */
+/* M5: pages that may hold old data are cleared, and only these */
 static void zeroing_skips_pages_known_to_be_zero(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -149,7 +148,7 @@ static void zeroing_skips_pages_known_to_be_zero(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, zalloc(h, 40));
 	fake.pages_left = S64_MAX;
 	KUNIT_EXPECT_EQ(test, stats(h)->zeroed_bytes, st.zeroed_bytes);
-	p = zalloc(h, 40);	/* 10 of them zero since the failure */
+	p = zalloc(h, 40);	/* 10 of its pages are zero since the failed allocation */
 	expect_zeroed(test, h, p, 40, 30, &st);
 	release(h, q);
 	release(h, p);
@@ -158,7 +157,7 @@ static void zeroing_skips_pages_known_to_be_zero(struct kunit *test)
 	check(test, h);
 }
 
-/* Pages got for an allocation that then failed hold what the system had in them */
+/* Pages backed by a failed allocation hold old data of the system */
 static void failed_backing_is_nobodys_data(struct kunit *test)
 {
 	const struct spanheap_client_attr skip = {
@@ -182,10 +181,10 @@ static void failed_backing_is_nobodys_data(struct kunit *test)
 }
 
 /*
- * M5: with init_on_free, free pages are zero; with init_on_alloc every allocation
- * is cleared, but a client that trusts itself sees its own old data, and nobody
- * else's, also where both have come to be one span. Nothing allocates while
- * the switches stand otherwise than the system booted.
+ * M5: with init_on_free, free pages are zero. With init_on_alloc, every allocation is
+ * cleared, but a SPANHEAP_SKIP_INIT client may see its own old data. It sees no other
+ * client's data, even if pages of both have coalesced. The test allocates nothing from
+ * the system while the switches differ from their values at boot.
  */
 static void boot_time_initialisation_is_honoured(struct kunit *test)
 {
@@ -205,7 +204,7 @@ static void boot_time_initialisation_is_honoured(struct kunit *test)
 	release(h, p);
 	if (!was_free)
 		static_branch_disable(&init_on_free);
-	compat_kasan_use(p, 20, true);	/* a free span is read on purpose */
+	compat_kasan_use(p, 20, true);	/* the test reads a free span */
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 20 * PAGE_SIZE));
 	st = *stats(h);
 	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 20), p);
@@ -223,7 +222,7 @@ static void boot_time_initialisation_is_honoured(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 12), p + 8 * PAGE_SIZE);
 	memset(p + 8 * PAGE_SIZE, 2, 12 * PAGE_SIZE);
 	release(h, p);
-	release(h, p + 8 * PAGE_SIZE);	/* one span of both from here on */
+	release(h, p + 8 * PAGE_SIZE);	/* coalesces the pages of both clients */
 	KUNIT_EXPECT_PTR_EQ(test, alloc_as(h, c, 20, 0, 0, GFP_KERNEL), p);
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 20 * PAGE_SIZE));
 	release(h, p);
@@ -237,7 +236,7 @@ static void boot_time_initialisation_is_honoured(struct kunit *test)
 	check(test, h);
 }
 
-/* M6: exact size first, then the next larger, then best fit of the large */
+/* M6: exact size first, then the next larger size, then best fit among large spans */
 static void smallest_that_fits_is_taken(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -254,15 +253,15 @@ static void smallest_that_fits_is_taken(struct kunit *test)
 	check(test, h);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 3), p[2]);	/* exact */
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 5), p[0]);	/* the next larger */
-	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 3), p[0] + 5 * PAGE_SIZE);	/* its rest */
+	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 3), p[0] + 5 * PAGE_SIZE);	/* its tail */
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 257), p[8]);	/* smallest, lowest */
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 260), p[10]);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 261), p[6]);
 	check(test, h);
 }
 
-/* M19, M27: spans of one size are a list, freed last is taken first; a span
- * leaves it from any place; spans without memory come last
+/* M19, M27: spans of one size are in a list, and the span freed last is allocated first.
+ * A span can leave the list from any place. Unbacked spans are at the end.
  */
 static void equal_sizes_are_taken_last_in_first_out(struct kunit *test)
 {
@@ -280,7 +279,7 @@ static void equal_sizes_are_taken_last_in_first_out(struct kunit *test)
 	release(h, p[3]);
 	release(h, p[2]);
 	release(h, p[4]);
-	release(h, wall[2]);	/* joins 2 and 3, from the list's middle */
+	release(h, wall[2]);	/* coalesces 2 and 3, from the middle of the list */
 	check(test, h);
 	KUNIT_EXPECT_PTR_EQ(test, alloc(h, 6), p[4]);
 	release(h, p[4]);
@@ -291,7 +290,7 @@ static void equal_sizes_are_taken_last_in_first_out(struct kunit *test)
 	check(test, h);
 }
 
-/* M7: what cannot be meant is refused, and costs nothing */
+/* M7: senseless requests are refused and change nothing */
 static void senseless_requests_are_refused(struct kunit *test)
 {
 	static const struct { size_t nr; unsigned int shift; size_t obj; } bad[] = {
@@ -314,7 +313,7 @@ static void senseless_requests_are_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* M8: only what is taken gets memory; of it, only what has none */
+/* M8: an allocation backs only the unbacked pages of its own span */
 static void only_pages_taken_are_backed(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -324,7 +323,7 @@ static void only_pages_taken_are_backed(struct kunit *test)
 	q = alloc(h, 5);
 	KUNIT_EXPECT_EQ(test, fake.nr_backed, 15);
 	release(h, p);
-	release(h, q);		/* 15 pages with memory, the rest without */
+	release(h, q);		/* 15 backed pages; the others are unbacked */
 	p = alloc(h, 20);
 	KUNIT_EXPECT_EQ(test, page_of(h, p), 0);
 	KUNIT_EXPECT_EQ(test, fake.nr_backed, 20);
@@ -333,7 +332,7 @@ static void only_pages_taken_are_backed(struct kunit *test)
 	check(test, h);
 }
 
-/* M8, M9: with memory here and there, as much is counted as there is */
+/* M8, M9: the counters of leaves and groups are right if only some pages are backed */
 static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 {
 	static const u32 cut[] = { 1, LEAF_PAGES - 1, GROUP_PAGES, GROUP_PAGES + LEAF_PAGES + 70 };
@@ -356,7 +355,7 @@ static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, gone, all, false), all);
 	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
 	for (i = 0; i < ARRAY_SIZE(cut); i++) {
-		p = alloc(h, cut[i]);		/* from the start, and now backed */
+		p = alloc(h, cut[i]);		/* backs pages at the start */
 		q = alloc(h, all - cut[i]);
 		KUNIT_EXPECT_EQ(test, stats(h)->released_bytes, 0);
 		check(test, h);
@@ -364,9 +363,9 @@ static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, spanheap_scavenge(h, 0, gone), gone);
 		check(test, h);
 		KUNIT_EXPECT_EQ(test, spanheap_next_backed(h, cut[i], all, true), cut[i] + gone);
-		release(h, p);			/* one span, memory at both ends */
+		release(h, p);			/* one span, backed at both ends */
 		check(test, h);
-		p = alloc(h, all - 100);	/* cut: the short end is looked at */
+		p = alloc(h, all - 100);	/* the split counts in the shorter part */
 		KUNIT_EXPECT_EQ(test, stats(h)->released_bytes, 0);
 		check(test, h);
 		release(h, p);
@@ -377,7 +376,7 @@ static void backed_pages_are_counted_by_leaf_and_group(struct kunit *test)
 	nothing_done();
 }
 
-/* M9, M17: both parts of a split keep the idle age and what is known to be zero */
+/* M9, M17: both parts of a split keep the idle age and the known-zero state */
 static void split_keeps_age_and_known_zero(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -398,13 +397,13 @@ static void split_keeps_age_and_known_zero(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, tick(h), 0);
 	KUNIT_EXPECT_EQ(test, tick(h), 15);
-	fake.pages_left = 15;	/* known to be zero, for it is cleared as it comes */
+	fake.pages_left = 15;	/* known to be zero: these are backed with __GFP_ZERO */
 	KUNIT_EXPECT_NULL(test, zalloc(h, 200));
 	fake.pages_left = S64_MAX;
 	s = peek(h, 21);
 	KUNIT_EXPECT_FALSE(test, s.needzero);
 	KUNIT_EXPECT_EQ(test, s.nr_released, s.nr_pages - 15);
-	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 15));	/* the hole: exact, no memory */
+	KUNIT_EXPECT_NOT_NULL(test, alloc(h, 15));	/* the hole fits exactly; unbacked */
 	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 5), wall + PAGE_SIZE);
 	s = peek(h, 26);
 	KUNIT_EXPECT_FALSE(test, s.needzero);
@@ -413,7 +412,7 @@ static void split_keeps_age_and_known_zero(struct kunit *test)
 	check(test, h);
 }
 
-/* M11, M12: by 64 KiB, at least 1 MiB, coalescing with the free end */
+/* M11, M12: growth is a multiple of 64 KiB, at least 1 MiB, and joins the free end */
 static void growth_is_rounded_and_joins_the_end(struct kunit *test)
 {
 	static const struct { u32 nr, used, grows; } step[] = {
@@ -423,9 +422,9 @@ static void growth_is_rounded_and_joins_the_end(struct kunit *test)
 		{ 15, 528, 2 },
 		{ 256, 784, 3 },
 		{ 1, 1040, 4 },
-		{ 300, 1344, 5 },	/* 304, joined with 255 */
-		{ 248, 1344, 5 },	/* ... of which this is taken */
-		{ ARENA - 1344 + 11, ARENA, 6 },	/* more than is left: the rest */
+		{ 300, 1344, 5 },	/* 304 pages, joined with 255 free ones */
+		{ 248, 1344, 5 },	/* from the remaining free pages */
+		{ ARENA - 1344 + 11, ARENA, 6 },	/* more than the rest of the arena */
 	};
 	struct spanheap *h = test->priv;
 	u32 i;
@@ -440,11 +439,11 @@ static void growth_is_rounded_and_joins_the_end(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, h->nr_free, 0u);
 	KUNIT_EXPECT_NULL(test, alloc(h, 1));
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 1);
-	release(h, page_addr(h, 255));	/* not a span's start: still full */
+	release(h, page_addr(h, 255));	/* a bad free: no span starts there */
 	KUNIT_EXPECT_NULL(test, alloc(h, 1));
 }
 
-/* M11: the message names bytes asked and in use; none is given unasked */
+/* M11: one message gives the bytes requested and in use; __GFP_NOWARN prevents it */
 static void failed_growth_says_so_once(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -461,7 +460,7 @@ static void failed_growth_says_so_once(struct kunit *test)
 	check(test, h);
 }
 
-/* M13, M10: by the start or the end of a span; nothing between names it */
+/* M13, M10: the map has a span's first and last page, and no page between them */
 static void span_is_found_by_its_ends(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -492,7 +491,7 @@ static void expect_lookup(struct kunit *test, struct spanheap *h, u32 idx, u32 s
 	}
 }
 
-/* M14: every address of a span in use and no other, over the leaves of the map */
+/* M14: look-ups find every address of an in-use span, across leaves, and no other address */
 static void lookup_finds_spans_in_use_only(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -512,7 +511,7 @@ static void lookup_finds_spans_in_use_only(struct kunit *test)
 		expect_lookup(test, h, i, 0, 0);
 }
 
-/* M14: what the map still says of merged spans is not believed */
+/* M14: a look-up ignores stale entries of merged spans */
 static void lookup_ignores_stale_entries(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -541,7 +540,7 @@ static void lookup_ignores_stale_entries(struct kunit *test)
 		expect_lookup(test, h, i, 550, i >= 550 && i < 570 ? 20 : 0);
 }
 
-/* M16: counted, told of once a call site, and nothing changes */
+/* M16: a bad free is counted, reported once per call site, and changes nothing */
 static noinline void free_twenty_times(struct spanheap *h, const void *addr)
 {
 	int i;
@@ -555,7 +554,7 @@ static void bad_frees_are_detected(struct kunit *test)
 	struct spanheap *h = test->priv;
 	void *p = alloc(h, 4), *q = alloc(h, 4), *r = alloc(h, 4);
 	const void *bad[] = {
-		p + PAGE_SIZE, p + 3 * PAGE_SIZE, p + 8, p - 1,	/* interior, beside */
+		p + PAGE_SIZE, p + 3 * PAGE_SIZE, p + 8, p - 1,	/* inside, just before */
 		r,			/* freed */
 		page_addr(h, 100),	/* idle */
 		page_addr(h, ARENA - 1), page_addr(h, ARENA),	/* never used, outside */
@@ -597,12 +596,12 @@ static void bad_frees_are_detected(struct kunit *test)
 	check(test, h);
 }
 
-/* What lies on each side of a span when it is freed */
+/* The state of a neighbour of a span that is freed */
 enum side { BUSY, DIRTY, ZERO, RELEASED };
 
 /*
- * M18, M24: a freed span joins what is free on both sides, and adds up pages,
- * released pages and what is known to be zero
+ * M18, M24: a freed span coalesces with free spans on both sides. The result has the sum
+ * of their pages and released pages, and the right known-zero state.
  */
 static void neighbours_coalesce(struct kunit *test)
 {
@@ -668,7 +667,7 @@ static void neighbours_coalesce(struct kunit *test)
 	}
 }
 
-/* M18: records of merged spans are used again, not kept */
+/* M18: records of merged spans are reused */
 static void merged_records_are_recycled(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -686,7 +685,7 @@ static void merged_records_are_recycled(struct kunit *test)
 			release(h, p[i]);
 	}
 	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
-	spanheap_scavenge(h, 0, 1);	/* a pass gives back what is too many */
+	spanheap_scavenge(h, 0, 1);	/* a pass frees the surplus records */
 	KUNIT_EXPECT_LE(test, h->nr_records, 70);
 	check(test, h);
 }
@@ -724,7 +723,7 @@ static void resize_changes_the_end_or_nothing(struct kunit *test)
 	struct spanheap_stats st;
 
 	memset(p, 7, 8 * PAGE_SIZE);
-	KUNIT_EXPECT_FALSE(test, resize(h, p, 9));	/* the wall */
+	KUNIT_EXPECT_FALSE(test, resize(h, p, 9));	/* the next page is in use */
 	KUNIT_EXPECT_FALSE(test, resize(h, p, 0));
 	KUNIT_EXPECT_FALSE(test, resize(h, p, ARENA + 1));
 	KUNIT_EXPECT_FALSE(test, resize(h, p, SIZE_MAX));
@@ -744,14 +743,14 @@ static void resize_changes_the_end_or_nothing(struct kunit *test)
 	expect_lookup(test, h, 6, 0, 0);
 	check(test, h);
 
-	/* Clears what it adds, when asked */
-	compat_kasan_use(p + 7 * PAGE_SIZE, 1, true);	/* it is free, and written to */
+	/* Added pages are cleared if requested */
+	compat_kasan_use(p + 7 * PAGE_SIZE, 1, true);	/* the test writes to a free page */
 	p[7 * PAGE_SIZE] = 7;
 	KUNIT_EXPECT_TRUE(test, spanheap_heap_resize(h, p, 8, GFP_KERNEL | __GFP_ZERO, _THIS_IP_));
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 7, 3 * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, memchr_inv(p + 6 * PAGE_SIZE, 0, 2 * PAGE_SIZE));
 
-	/* The last span grows with the arena; to its end and not beyond */
+	/* The last span can grow to the end of the arena, and no further */
 	last = alloc(h, CHUNK - 9);
 	KUNIT_EXPECT_EQ(test, page_of(h, last), 9u);
 	KUNIT_EXPECT_TRUE(test, resize(h, last, CHUNK));
@@ -763,7 +762,7 @@ static void resize_changes_the_end_or_nothing(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, resize(h, last, ARENA - 8));
 	check(test, h);
 
-	/* A span of objects keeps one, at least */
+	/* A span of objects cannot be made shorter than one object */
 	release(h, last);
 	last = alloc_as(h, NULL, 9, 0, 3 * PAGE_SIZE, GFP_KERNEL);
 	KUNIT_EXPECT_EQ(test, stats(h)->objects, 2 + 3);
@@ -771,7 +770,7 @@ static void resize_changes_the_end_or_nothing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, resize(h, last, 3));
 	KUNIT_EXPECT_EQ(test, stats(h)->objects, 2 + 1);
 
-	/* Nor does a failure to back change anything */
+	/* A failed backing changes nothing either */
 	spanheap_scavenge(h, 0, U64_MAX);
 	fake.pages_left = 5;
 	st = *stats(h);
@@ -841,7 +840,7 @@ static struct kunit_case heap_cases[] = {
 	{}
 };
 
-/* Not those that tell where a free span goes, or comes from: cached ones stay */
+/* Only cases that do not depend on the place of free spans, which caches change */
 static struct kunit_case heap_cached_cases[] = {
 	KUNIT_CASE(new_heap_is_empty),
 	KUNIT_CASE(walk_sees_all_while_spans_come_and_go),

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A span's record: who may take it out of use, and what becomes of a record whose
- * state is not what it must be. Races are made deterministic by hooks.
+ * A span's record: which free or resize takes it out of use, and how the heap treats a
+ * record in a wrong state. Hooks make the races deterministic.
  */
 #include "fake_arena.h"
 
 static struct {
-	void *addr;		/* the span that the hook is about */
+	void *addr;		/* the span of the race */
 	size_t nr;
-	void *again;		/* what the hook allocated */
+	void *again;		/* the span that the hook allocated */
 	bool found;
 } race;
 
@@ -32,13 +32,13 @@ static void free_and_allocate(struct spanheap *h)
 	race.again = alloc(h, race.nr);
 }
 
-/* M16: the map names a span's last page, too, and a free of it must not touch the span */
+/* M16: the map also has a span's last page, but a free of this page is a bad free */
 static void bad_free_of_the_last_page_never_touches_the_span(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	u32 nr;
 
-	for (nr = 2; nr <= 300; nr += 149) {	/* of a magazine, of a slot, of no cache */
+	for (nr = 2; nr <= 300; nr += 149) {	/* for a magazine, for a slot, not cached */
 		race.addr = alloc(h, nr);
 		race.nr = nr;
 		KUNIT_ASSERT_NOT_NULL(test, race.addr);
@@ -46,7 +46,7 @@ static void bad_free_of_the_last_page_never_touches_the_span(struct kunit *test)
 		release(h, race.addr + (nr - 1) * PAGE_SIZE);
 		unhook();
 		look_up(h);
-		if (race.found)		/* the hook is not on the way of this free */
+		if (race.found)		/* this free does not reach the hook */
 			release(h, race.addr);
 		else
 			KUNIT_EXPECT_FALSE(test, race.found);
@@ -57,7 +57,7 @@ static void bad_free_of_the_last_page_never_touches_the_span(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 3);
 }
 
-/* In that moment the owner's look-up finds the span and the owner's free is right */
+/* During the bad free, the owner's look-up finds the span and the owner's free succeeds */
 static void owner_is_not_disturbed_by_a_bad_free(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -67,7 +67,7 @@ static void owner_is_not_disturbed_by_a_bad_free(struct kunit *test)
 	race.found = false;
 	hook_at(HOOK_FREE_LOOKED, look_up_and_free);
 	release(h, race.addr + 3 * PAGE_SIZE);
-	if (h->caches.cpu)	/* without caches, a bad free does not come so far */
+	if (h->caches.cpu)	/* without caches, a bad free does not reach the hook */
 		KUNIT_EXPECT_EQ(test, unhook(), 1);
 	else
 		KUNIT_EXPECT_EQ(test, unhook(), 0);
@@ -103,7 +103,7 @@ static void late_second_free_does_not_free_the_next_owners_span(struct kunit *te
 	check(test, h);
 }
 
-/* M14: a look-up tells of one use of a record, never of a mixture of two */
+/* M14: a look-up returns the fields of one use of a record, never a mixture of two */
 static void lookup_beside_a_new_use_finds_nothing(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -126,7 +126,7 @@ static void set_state(struct spanheap *h, void *addr, enum span_state state)
 	s->word = (s->word & SPAN_USES) | state;
 }
 
-/* So that the case leaves nothing: an evicted span goes back to the free lists */
+/* Put an evicted span back into the free lists, so that the case leaves no span */
 static void mend(struct spanheap *h, void *addr)
 {
 	struct span *s = spanheap_span_at(h, addr);
@@ -139,7 +139,7 @@ static void mend(struct spanheap *h, void *addr)
 	spin_unlock_irq(&h->lock);
 }
 
-/* M7: the heap goes on without the span, reports it once, and check tells of it */
+/* M7: the heap works without the span, reports it once, and the check finds it */
 static void expect_broken(struct kunit *test, struct spanheap *h, int times)
 {
 	char why[128] = "";
@@ -161,7 +161,7 @@ static void cached_span_in_a_wrong_state_is_not_handed_out(struct kunit *test)
 	a = alloc(h, 4);
 	b = alloc(h, 4);
 	release(h, a);
-	release(h, b);		/* popped first */
+	release(h, b);		/* b is popped first */
 	log_start();
 	warnings_begin();
 	set_state(h, b, SPAN_FREE);
@@ -191,7 +191,7 @@ static void listed_span_in_a_wrong_state_is_not_handed_out(struct kunit *test)
 		u32 nr = lengths[i];
 
 		spanheap_cache_drain(h);
-		before = alloc(h, 1);	/* so that it does not coalesce */
+		before = alloc(h, 1);	/* prevents coalescing */
 		bad = alloc(h, nr);
 		behind = alloc(h, 1);
 		release(h, bad);
@@ -200,7 +200,7 @@ static void listed_span_in_a_wrong_state_is_not_handed_out(struct kunit *test)
 		warnings_begin();
 		set_state(h, bad, SPAN_OWNED);
 		got = alloc(h, nr);
-		/* Once a heap */
+		/* One report per heap */
 		warnings_end(test, TIMES("is corrupt: state 2, not 1", !i));
 		log_stop();
 		KUNIT_ASSERT_NOT_NULL(test, got);
@@ -215,7 +215,7 @@ static void listed_span_in_a_wrong_state_is_not_handed_out(struct kunit *test)
 	}
 }
 
-/* M7: a span that is not its caller's does not get into the free lists */
+/* M7: a span in a wrong state is not put into the free lists */
 static void span_in_a_wrong_state_is_not_put(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
