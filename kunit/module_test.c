@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Modules that go: their anonymous spans become orphans, and their call sites names.
- * A module here is a range of addresses.
+ * Unloaded modules: their anonymous spans become orphans, and names replace their call
+ * sites. A module here is a range of addresses.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -48,7 +48,7 @@ static u32 nr_names(struct spanheap *h)
 	return n;
 }
 
-/* Does the span at p still name the site, and as what? */
+/* Does the span at p show this call site; by name (kept), or by address? */
 static bool named(struct spanheap *h, void *p, struct fake_module *mod, u32 site, bool kept)
 {
 	struct span s = peek(h, page_of(h, p));
@@ -59,7 +59,7 @@ static bool named(struct spanheap *h, void *p, struct fake_module *mod, u32 site
 	       !strcmp(spanheap_site_text(h, s.caller, text), want);
 }
 
-/* Point 2 of rmmod: what the module has becomes orphans, and nothing else does */
+/* The anonymous spans of the module become orphans, and no other spans do */
 static void anonymous_spans_of_a_module_that_goes_are_orphans(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -92,7 +92,7 @@ static void anonymous_spans_of_a_module_that_goes_are_orphans(struct kunit *test
 	KUNIT_EXPECT_EQ(test, nr_names(h), 50);
 	check(test, h);
 
-	/* Text that comes to the same addresses is another's */
+	/* Text that is loaded at the same addresses belongs to another module */
 	release(h, q[0]);
 	q[0] = alloc_at(h, c, 1, &first, 0);
 	KUNIT_EXPECT_TRUE(test, named(h, q[0], &first, 0, false));
@@ -113,7 +113,7 @@ static void anonymous_spans_of_a_module_that_goes_are_orphans(struct kunit *test
 	check(test, h);
 }
 
-/* __init text goes, and the module stays with what it has */
+/* When __init text is freed, names replace its call sites, and the module keeps its spans */
 static void init_text_is_kept_as_names(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -126,7 +126,7 @@ static void init_text_is_kept_as_names(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, named(h, q, &second, 2, false));
 	KUNIT_EXPECT_EQ(test, counts(h->anon).pages, 4);
 	KUNIT_EXPECT_FALSE(test, h->pinned);
-	/* Later the module goes: the name says that the span is the module's */
+	/* When the module goes later, the name still shows that the span is the module's */
 	ends(h, &first, true);
 	KUNIT_EXPECT_TRUE(test, h->pinned);
 	KUNIT_EXPECT_TRUE(test, named(h, p, &first, 1, true));
@@ -136,7 +136,7 @@ static void init_text_is_kept_as_names(struct kunit *test)
 	check(test, h);
 }
 
-/* Names of what no span mentions any more are forgotten by the next walk */
+/* The next walk frees the names that no span uses any more */
 static void names_are_forgotten(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -151,14 +151,14 @@ static void names_are_forgotten(struct kunit *test)
 		for (i = 0; i < 60; i++)
 			release(h, p[i]);
 		spanheap_cache_drain(h);
-		/* They are one free span now, which names one of them */
+		/* All pages are one free span, which uses one name */
 		ends(h, &second, true);
 		KUNIT_EXPECT_LE(test, nr_names(h), 1);
 		check(test, h);
 	}
 }
 
-/* The call sites of frees are as gone as those of allocations */
+/* Names also replace the call sites of frees */
 static void freers_of_cached_spans_are_named(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -214,7 +214,7 @@ static void go_meanwhile(struct spanheap *h)
 	msleep(50);
 }
 
-/* A span that somebody resizes at the moment is waited for, and charged as it is then */
+/* The walk waits for a span that is being resized, and charges its new length */
 static void a_span_in_a_resize_is_waited_for(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

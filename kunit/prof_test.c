@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sampled heap profile, as its reader sees it: estimates come from the text.
+ * The sampled heap profile. The tests compute estimates from its text, as a reader does.
  */
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -11,7 +11,7 @@
 #include "fake_arena.h"
 
 #define RATE		SZ_512K
-#define DECAY		4261543595ull	/* exp(-PAGE_SIZE / RATE), 32 bits behind the point */
+#define DECAY		4261543595ull	/* exp(-PAGE_SIZE / RATE), 32 fraction bits */
 #define TEXT_SIZE	SZ_1M
 #define SITES		8
 
@@ -20,11 +20,11 @@ static struct seq_file text;
 
 /* Sums over the lines of a call site */
 struct site {
-	u64 inuse, inuse_bytes, allocs, alloc_bytes;	/* of the samples */
-	u64 estimate;		/* bytes allocated, if all samples were at RATE */
+	u64 inuse, inuse_bytes, allocs, alloc_bytes;	/* sums over the samples */
+	u64 estimate;		/* allocated bytes, estimated from samples at RATE */
 };
 
-/* Call sites are told apart by the leaf, any address will do for one */
+/* The leaf address identifies a call site here; any address can be used */
 static unsigned long site_addr(u32 site)
 {
 	return (unsigned long)spanheap_prof_show + site;
@@ -54,7 +54,7 @@ static const char *read_profile(struct kunit *test, struct spanheap *h)
 	return text.buf;
 }
 
-/* What the profile says of a call site; of all, if site is SITES */
+/* The sums in the profile for a call site; for all call sites, if site is SITES */
 static struct site profile_of(struct kunit *test, struct spanheap *h, u32 site)
 {
 	const char *at = read_profile(test, h);
@@ -93,7 +93,7 @@ static u64 header_rate(struct kunit *test, struct spanheap *h)
 	return rate;
 }
 
-/* The same samples in every run */
+/* Make every run take the same samples */
 static void seed(struct spanheap *h)
 {
 	int cpu;
@@ -130,7 +130,7 @@ static u64 exact_probability(struct kunit *test, u32 nr, u32 bits)
 			continue;
 		at = (int)bits - PAGE_SHIFT - i + MAX_X;
 		if (at < 0)
-			return U64_MAX;		/* less exp(-64) at most */
+			return U64_MAX;		/* the error is at most exp(-64) */
 		KUNIT_ASSERT_LT(test, at, (int)ARRAY_SIZE(exponential));
 		left = mul_u64_u64_shr(left, ~exponential[at], 64);
 	}
@@ -144,7 +144,7 @@ static u64 distance_of(u64 a, u64 b)
 	return a > b ? a - b : b - a;
 }
 
-/* M36: what a reader divides by is right for each size and power of two */
+/* M36: the probability by which a reader divides is exact for each size and power of two */
 static void probability_is_exact(struct kunit *test)
 {
 	u32 bits, i;
@@ -162,8 +162,8 @@ static void probability_is_exact(struct kunit *test)
 }
 
 /*
- * How many of all 2^64 u, less 1, make nr pages a sample: with the shorter distances,
- * which are those of the larger u
+ * For how many of the 2^64 values of u, less 1, nr pages are a sample: a larger u gives
+ * a shorter distance
  */
 static u64 nr_sampled(u32 nr, u64 rate)
 {
@@ -179,9 +179,9 @@ static u64 nr_sampled(u32 nr, u64 rate)
 }
 
 /*
- * M36: distances are exponentially distributed with the mean that was asked for: nr
- * pages are a sample with the probability 1 - exp(-nr pages / rate). No sampling error:
- * the quantile is looked for among all u.
+ * M36: distances are exponentially distributed with the rate as their mean: nr pages are
+ * a sample with the probability 1 - exp(-nr pages / rate). The test has no sampling error,
+ * because it searches the quantile among all u.
  */
 static void distances_are_exponential(struct kunit *test)
 {
@@ -196,30 +196,30 @@ static void distances_are_exponential(struct kunit *test)
 
 			KUNIT_EXPECT_LE_MSG(test, distance_of(got, want), want >> 19,
 					    "%u pages at 2^%u", some_nr[i], bits);
-			/* the others, too: they are few for many pages */
+			/* the complement, too, because it is small for many pages */
 			KUNIT_EXPECT_LE_MSG(test, distance_of(got, want),
 					    (~want >> 19) + 8,
 					    "all but %u pages at 2^%u", some_nr[i], bits);
 		}
-		/* 64 ln(2); it can be reached, and no u makes more */
+		/* The longest distance is 64 ln(2) times the rate */
 		KUNIT_EXPECT_LE(test, distance_of(spanheap_prof_distance(0, rate), longest),
 				rate / 1000 + 1);
 		KUNIT_EXPECT_EQ(test, spanheap_prof_distance(U64_MAX, rate), 0);
 	}
 }
 
-/* The CPU's counter, with 1 and 31 pages by turns */
+/* Sample allocations of 1 and 31 pages in turn, by the CPU's counter */
 static void one_and_31(struct kunit *test, struct spanheap *h, struct span_cache *c,
 		       const char *what)
 {
 	static const u32 nr[] = { 1, 31 };
-	u64 allocs[2] = {}, estimate[2] = {};	/* the latter with 16 bits behind the point */
+	u64 allocs[2] = {}, estimate[2] = {};	/* estimate has 16 fraction bits */
 	u32 samples = 1 << 17, turn = 0, i;
 
 	while (samples--) {
 		u64 rounds = (c->prof_at - c->n.popped_pages) / 32, distance;
 
-		/* No sample is in those */
+		/* Skip rounds without a sample */
 		c->n.popped_pages += rounds * 32;
 		allocs[0] += rounds;
 		allocs[1] += rounds;
@@ -230,18 +230,18 @@ static void one_and_31(struct kunit *test, struct spanheap *h, struct span_cache
 			allocs[i]++;
 		} while (c->n.popped_pages <= c->prof_at);
 		distance = spanheap_prof_due(h, c);
-		/* All distances are powers of two, too */
+		/* All distances are powers of two */
 		estimate[i] += U64_MAX /
 			       (exact_probability(test, nr[i], ilog2(distance)) >> 16);
 	}
-	/* 4,096 samples of one page or more: 5 standard deviations */
+	/* At least 4,096 samples of one page; the bound is 5 standard deviations */
 	for (i = 0; i < 2; i++)
 		KUNIT_EXPECT_LE_MSG(test, distance_of(estimate[i] >> 16, allocs[i]),
 				    allocs[i] / 13, "%u pages, distance %llu, %s", nr[i],
 				    c->prof_distance, what);
 }
 
-/* M36: sizes by turns are told apart, at every distance, the throttle's too */
+/* M36: alternating sizes are both estimated right, at every distance of the throttle */
 static void no_size_is_favoured(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -255,7 +255,7 @@ static void no_size_is_favoured(struct kunit *test)
 		spanheap_prof_draw(h, c);
 		one_and_31(test, h, c, "the rate");
 	}
-	/* No time goes by: it stays at the longest distance, or is back there soon */
+	/* No time passes, so the throttle stays at or near the longest distance */
 	spanheap_prof_throttle(h);
 	for (rate = SZ_512K; rate <= SPANHEAP_PROF_RATE_MAX; rate *= 8) {
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, rate), 0);
@@ -268,7 +268,7 @@ static void no_size_is_favoured(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
 }
 
-/* M36: the same where an allocation has no counter */
+/* M36: the same for allocations that no CPU's counter includes */
 static void chance_is_as_good(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -281,11 +281,11 @@ static void chance_is_as_good(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1ULL << bits), 0);
 		for (hits = i = 0; i < n; i++)
 			hits += !!spanheap_prof_chance(h, nr);
-		/* 8 standard deviations; these are not the same numbers in every run */
+		/* 8 standard deviations, because the random numbers differ in each run */
 		KUNIT_EXPECT_LE_MSG(test, distance_of(hits, n * want >> 32), 800ull,
 				    "%u pages at 2^%u", nr, bits);
 	}
-	/* 1 in 2^28: three of a million are a matter of 10^-8 */
+	/* Probability 2^-28: three samples in a million have a probability of 10^-8 */
 	for (hits = i = 0; i < 1000000; i++)
 		hits += !!spanheap_prof_chance(h, 1);
 	KUNIT_EXPECT_LT(test, hits, 3u);
@@ -312,19 +312,18 @@ static u32 some_pages(struct rnd_state *rnd, u32 site)
 		return 1 + r % SMALL_PAGES;
 	case 6:
 		return SMALL_PAGES;
-	default:	/* little and often, big and rarely */
+	default:	/* mostly short spans, seldom long ones */
 		return r % 256 ? 1 : 200;
 	}
 }
 
 /*
- * M36: a million allocations of 1 to 256 pages, through the cache and past it:
- * the estimate of each call site's bytes is within 10%, and what was freed is
- * gone from the profile
+ * M36: a million allocations of 1 to 256 pages, with and without the cache: the estimated
+ * bytes of each call site are within 10 %, and freed spans are no longer in the profile
  */
 static void estimate_is_near_the_truth(struct kunit *test)
 {
-	/* Room for 6 spans of 256 pages, however badly they lie */
+	/* Room for 6 spans of 256 pages, also with bad fragmentation */
 	struct spanheap *h = test_heap_new(test, &fake_ops, 2 * ARENA, 256);
 	void *live[6] = {};
 	struct rnd_state rnd;
@@ -374,7 +373,7 @@ static void count_freed(struct special *sp)
 	record_freed(sp);
 }
 
-/* M36: the sample of one page that a CPU at the longest distance takes counts for many */
+/* M36: a sample of one page at the longest distance counts for many samples */
 static void rare_sample_counts_for_many(struct kunit *test)
 {
 	static const u64 rate[] = { 600000, SZ_512K, SZ_4M + 1 };
@@ -400,8 +399,8 @@ static void rare_sample_counts_for_many(struct kunit *test)
 }
 
 /*
- * M36: a sample counts for a fraction more, on average, also if it is the only one of
- * its size; and no distance has a line of its own
+ * M36: fractions of a sample's weight count on average, also if each size has one sample
+ * only. Samples at different distances share a line of the profile.
  */
 static void fractions_are_not_lost(struct kunit *test)
 {
@@ -412,7 +411,7 @@ static void fractions_are_not_lost(struct kunit *test)
 	const char *at;
 	void *p;
 
-	/* With the rate 0 the allocation itself is no sample */
+	/* With the rate 0 the allocations themselves are not sampled */
 	for (i = 0; i < times * sizes; i++) {
 		nr = 1 + i % sizes;
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
@@ -425,7 +424,7 @@ static void fractions_are_not_lost(struct kunit *test)
 				  spanheap_prof_probability(nr * PAGE_SIZE, distance) >> 16);
 		release(h, p);
 	}
-	/* A fraction is off by 1/2 at most, 4,000 by 32: 5 standard deviations */
+	/* The error of one is 1/2 at most, of 4,000 it is 32: 5 standard deviations */
 	KUNIT_EXPECT_LE(test, distance_of(profile_of(test, h, 1).allocs, want >> 16), 160ull);
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 0ull);
 	for (at = text.buf; (at = strstr(at, "] @ 0x")); at++)
@@ -435,7 +434,7 @@ static void fractions_are_not_lost(struct kunit *test)
 	check(test, h);
 }
 
-/* M36: a CPU that does nothing but allocate samples less often, without a bias */
+/* M36: a CPU that only allocates samples less often, without a bias */
 static void throttled_estimate_is_near_the_truth(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
@@ -462,9 +461,9 @@ static void throttled_estimate_is_near_the_truth(struct kunit *test)
 	got = profile_of(test, h, 3);
 	kunit_info(test, "%llu bytes, %u samples, estimated %llu, mean distance %llu at the end\n",
 		   bytes, nr_samples, got.estimate, distance);
-	/* 4 to 6 standard deviations: they are not all of one weight */
+	/* 4 to 6 standard deviations, because the weights of the samples differ */
 	KUNIT_EXPECT_LE(test, abs((s64)got.estimate - (s64)bytes), (s64)div_u64(bytes * 3, 10));
-	/* a finer rate is kept */
+	/* A smaller rate is not throttled */
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 4096), 0);
 	for (i = 0; i < 1000; i++)
 		release(h, alloc_at(h, 4, 64, GFP_KERNEL));
@@ -473,7 +472,7 @@ static void throttled_estimate_is_near_the_truth(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* Allocations of 16 pages that take ns each, by a CPU that the throttle watches */
+/* Allocations of 16 pages that take some ns each, by a throttled CPU */
 struct throttled {
 	struct spanheap *h;
 	struct span_cache c;
@@ -497,7 +496,7 @@ static void run_throttled(struct throttled *t, u32 n, u32 ns)
 		distance = spanheap_prof_due(t->h, c);
 		t->gap = 0;
 		t->samples++;
-		/* x / (1 - exp(-x)) is 1 + x / 2 + x^2 / 12, nearly; x is 1/8 at most */
+		/* x / (1 - exp(-x)) is about 1 + x / 2 + x^2 / 12; x is 1/8 at most */
 		t->estimate += (distance >> PAGE_SHIFT) + 8 +
 			       div64_u64(16 * 16 * PAGE_SIZE / 12, distance);
 	}
@@ -510,33 +509,33 @@ static struct throttled *begin_throttled(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	t->h = test->priv;
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(t->h, RATE), 0);
-	spanheap_prof_throttle(t->h);	/* a sample is taken to cost 1,000 ns */
+	spanheap_prof_throttle(t->h);	/* assumes 1,000 ns for a sample */
 	prandom_seed_state(&t->c.prof_rnd, 1970);
 	spanheap_prof_draw(t->h, &t->c);
 	return t;
 }
 
-/* M36: the throttle, in time that the test makes: it keeps to its share, and lets go */
+/* M36: the throttle keeps its share of the (simulated) time, and ends when samples are slow */
 static void throttle_keeps_its_share(struct kunit *test)
 {
 	struct throttled *t = begin_throttled(test);
 
 	run_throttled(t, 20000000, 50);
 	kunit_info(test, "%u samples in 1 s\n", t->samples);
-	/* 0.5 % of the time would be 5,000; it stays below, and does not give up */
+	/* 0.5 % of the time is 5,000 samples: stay below, but do not stop sampling */
 	KUNIT_EXPECT_LT(test, t->samples, 5000u);
 	KUNIT_EXPECT_GT(test, t->samples, 1000u);
-	/* As slow as a real user: in a few samples it is at the rate again */
+	/* With slow allocations the distance is the rate again after a few samples */
 	run_throttled(t, 10 * div64_u64(t->c.prof_distance, 16 * PAGE_SIZE), 1000000);
 	KUNIT_EXPECT_EQ(test, t->c.prof_distance, (u64)RATE);
-	/* In no time at all: up to the bound, and no further */
+	/* If no time passes, the distance stops at its bound */
 	run_throttled(t, 10000000, 0);
 	KUNIT_EXPECT_EQ(test, t->c.prof_distance, 16384ull * RATE);
 }
 
 /*
- * M36: what a CPU does fast by turns with what it does slowly: the throttle follows,
- * and a sample of either counts with the distance that it was drawn with
+ * M36: a CPU alternates between fast and slow allocations. The throttle adapts, and a
+ * sample of either kind counts with the distance with which it was drawn.
  */
 static void throttle_favours_nobody(struct kunit *test)
 {
@@ -558,12 +557,12 @@ static void throttle_favours_nobody(struct kunit *test)
 		   slow->samples, slow->estimate);
 	KUNIT_EXPECT_LE(test, abs((s64)(fast->estimate - fast->pages)),
 			(s64)div_u64(fast->pages, 10));
-	/* fewer, and of more different weights: 5 standard deviations */
+	/* Fewer samples, with weights that differ more: 5 standard deviations */
 	KUNIT_EXPECT_LE(test, abs((s64)(slow->estimate - slow->pages)),
 			(s64)div_u64(slow->pages * 15, 100));
 }
 
-/* The same where no CPU has a counter */
+/* The same in a heap without caches, where no CPU has a counter */
 static void estimate_needs_no_cache(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 0);
@@ -577,12 +576,12 @@ static void estimate_needs_no_cache(struct kunit *test)
 	got = profile_of(test, h, 3);
 	kunit_info(test, "%llu bytes, %llu samples, estimated %llu\n", bytes, got.allocs,
 		   got.estimate);
-	/* 18 standard deviations: these are not the same samples in every run */
+	/* 18 standard deviations, because the samples differ in each run */
 	KUNIT_EXPECT_LE(test, abs((s64)got.estimate - (s64)bytes), (s64)div_u64(bytes, 10));
 	test_heap_end(h);
 }
 
-/* M32, M36: at rate 1 all is sampled, and a free finds the bucket of its span */
+/* M32, M36: at rate 1 every span is sampled, and a free finds the bucket of its span */
 static void frees_are_matched(struct kunit *test)
 {
 	static const u32 pages[] = { 1, 3, 16, 17, 256, 300 };
@@ -594,7 +593,7 @@ static void frees_are_matched(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
 	meta = stats(h)->other_meta_bytes;
-	for (i = 0; i < 2 * n; i++) {	/* the second time from the cache */
+	for (i = 0; i < 2 * n; i++) {	/* the second half comes from the cache */
 		p[i] = alloc_at(h, 2, pages[i % n], GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, p[i]);
 		total += (u64)pages[i % n] << PAGE_SHIFT;
@@ -609,13 +608,13 @@ static void frees_are_matched(struct kunit *test)
 	KUNIT_EXPECT_GT(test, stats(h)->other_meta_bytes, meta);
 	check(test, h);
 
-	/* The bucket's size is that of the allocation */
+	/* The bucket keeps the size at allocation */
 	KUNIT_EXPECT_TRUE(test, resize(h, p[2 * n - 1], 2));
 	release(h, p[2 * n - 1]);
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, 2).inuse_bytes,
 			total / 2 - pages[n - 1] * PAGE_SIZE);
 
-	/* With sampling off, spans of before are still matched */
+	/* With sampling off, frees of spans sampled before are still matched */
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
 	meta = stats(h)->other_meta_bytes;
 	for (i = n; i < 2 * n - 1; i++)
@@ -628,7 +627,7 @@ static void frees_are_matched(struct kunit *test)
 	check(test, h);
 }
 
-/* A heap that has no rate samples nothing, whatever others do */
+/* A heap with the rate 0 samples nothing, even if another heap samples */
 static void rate_0_samples_nothing(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -642,11 +641,11 @@ static void rate_0_samples_nothing(struct kunit *test)
 	for (i = 0; i < 10000; i++)
 		release(h, alloc_at(h, 1, 1 + i % 32, GFP_KERNEL));
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 0ull);
-	/* No rate was in force for a sample: any number but 0 is true */
+	/* Without samples any rate but 0 may be in the header */
 	KUNIT_EXPECT_EQ(test, header_rate(test, h), 1ull);
 }
 
-/* A new rate does not wait for the old one's next sample */
+/* A new rate takes effect before the next sample of the old rate */
 static void rate_changes_at_once(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -674,7 +673,7 @@ static void rate_changes_at_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, header_rate(test, h), 1ull);
 }
 
-/* M31: one record a span; a second is refused and reported */
+/* M31: a span has one record; a second one is refused and reported */
 static void second_record_is_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -695,7 +694,7 @@ static void second_record_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, 1).inuse, 0ull);
 
 	log_start();
-	spanheap_prof_sample(h, p, 4, 1, GFP_KERNEL, site_addr(2));	/* is not in use */
+	spanheap_prof_sample(h, p, 4, 1, GFP_KERNEL, site_addr(2));	/* p is not in use */
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("profile record refused"), 1u);
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 1ull);
@@ -703,7 +702,7 @@ static void second_record_is_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* Frames of the profile's only line for spans of nr pages that are in use, 0: not one line */
+/* Frames in the only line of the profile with in-use spans of nr pages. 0: not one line. */
 static u32 depth_of(struct kunit *test, struct spanheap *h, u32 nr)
 {
 	u32 depth = 0;
@@ -719,7 +718,7 @@ static u32 depth_of(struct kunit *test, struct spanheap *h, u32 nr)
 	return depth;
 }
 
-/* Call stacks are told apart by their frames, kept once, and counted */
+/* Call stacks with different frames are different; equal stacks are stored once */
 static void stacks_are_counted(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -728,11 +727,11 @@ static void stacks_are_counted(struct kunit *test)
 	void *p[5];
 
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
-	/* The page heap's own structures are there by now */
+	/* Let the page heap allocate its own structures first */
 	release(h, alloc_at(h, 2, 1, GFP_KERNEL));
 	p[0] = alloc_at(h, 2, 1, GFP_KERNEL);
 	meta[0] = stats(h)->other_meta_bytes;
-	/* A caller that is none has one frame, and this function's has more; not in UML */
+	/* A caller that is not on the stack gets one frame, this function more (not in UML) */
 	p[1] = alloc_at(h, 1, 3, GFP_KERNEL);
 	KUNIT_EXPECT_EQ(test, depth_of(test, h, 3), 1u);
 	meta[1] = stats(h)->other_meta_bytes;
@@ -743,7 +742,7 @@ static void stacks_are_counted(struct kunit *test)
 	meta[2] = stats(h)->other_meta_bytes;
 	KUNIT_EXPECT_EQ(test, meta[1] - meta[0], record + 56 + sizeof(long));
 	KUNIT_EXPECT_EQ(test, meta[2] - meta[1], record + 56 + depth * sizeof(long));
-	/* The same stack and size once more, and the same size by another stack */
+	/* The same stack and size again, and the same size with another stack */
 	p[3] = alloc_at(h, 1, 3, GFP_KERNEL);
 	meta[3] = stats(h)->other_meta_bytes;
 	KUNIT_EXPECT_EQ(test, meta[3] - meta[2], record);
@@ -761,7 +760,7 @@ static void stacks_are_counted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, meta[4] - stats(h)->other_meta_bytes, 5 * record);
 }
 
-/* More stacks than the table of buckets has heads: chains hold several */
+/* More stacks than hash chains, so that a chain has several buckets */
 static void many_stacks_are_told_apart(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -780,7 +779,7 @@ static void many_stacks_are_told_apart(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, profile_of(test, h, SITES).allocs, 2ull * n);
 }
 
-/* Without memory for its record the sample is lost and counted, nothing else */
+/* Without memory for its record a sample is dropped and counted */
 static void sample_may_find_no_memory(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -789,7 +788,7 @@ static void sample_may_find_no_memory(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 1), 0);
 	release(h, alloc_at(h, 1, 1, GFP_KERNEL));
-	/* The fault meets the record of a span of one page, and the bucket of others */
+	/* The failing allocation is the record of a span of one page, or the bucket of others */
 	for (n = 1; n < 10; n++) {
 		KUNIT_ASSERT_EQ(test, spanheap_prof_set_rate(h, 0), 0);
 		release(h, alloc_at(h, 1, n, GFP_KERNEL));	/* into the cache */

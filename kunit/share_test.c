@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Spans whose pages others refer to, and spans with a guard page behind them.
+ * Spans whose pages have other references, and spans with a guard page behind them.
  */
 #include <linux/jump_label.h>
 #include <linux/mm.h>
@@ -22,7 +22,7 @@ static void *alloc_for(struct spanheap *h, struct spanheap_client *c, size_t nr)
 	return alloc_as(h, c, nr, 0, 0, GFP_KERNEL);
 }
 
-/* The free drops such pages, as vfree() does; they live as long as their last reference */
+/* A free drops pages with other references, as vfree() does; the last reference frees them */
 static void referenced_page_goes_to_no_new_owner(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -36,7 +36,7 @@ static void referenced_page_goes_to_no_new_owner(struct kunit *test)
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
 	KUNIT_EXPECT_EQ(test, stats(h)->spans, 0);
-	q = alloc(h, 5);	/* at once: not these pages */
+	q = alloc(h, 5);	/* right after the free: gets other pages */
 	KUNIT_EXPECT_PTR_NE(test, q, p);
 	spanheap_drop(h);
 	check(test, h);
@@ -48,7 +48,7 @@ static void referenced_page_goes_to_no_new_owner(struct kunit *test)
 	check(test, h);
 }
 
-/* Cut off by a resize, too */
+/* The same for a tail that a resize cuts off */
 static void referenced_page_of_a_tail_is_dropped(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -68,7 +68,7 @@ static void referenced_page_of_a_tail_is_dropped(struct kunit *test)
 	check(test, h);
 }
 
-/* A free that is not marked does not even look */
+/* The free of a span that is not marked as shared does not check for references */
 static void unmarked_free_pays_nothing(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -89,7 +89,7 @@ static void unmarked_free_pays_nothing(struct kunit *test)
 	check(test, h);
 }
 
-/* Nobody refers to it any more: its pages stay in the heap */
+/* If there are no other references any more, the pages stay in the heap */
 static void shared_span_without_references_keeps_its_pages(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -104,7 +104,7 @@ static void shared_span_without_references_keeps_its_pages(struct kunit *test)
 	check(test, h);
 }
 
-/* What others may still read or write is not cleared by init_on_free */
+/* init_on_free does not clear pages that other users may still access */
 static void init_on_free_leaves_referenced_pages_alone(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -127,7 +127,7 @@ static void init_on_free_leaves_referenced_pages_alone(struct kunit *test)
 	check(test, h);
 }
 
-/* A full arena waits for what is being dropped instead of failing */
+/* If the arena is full, an allocation waits for spans that are being dropped */
 static void allocation_waits_for_dropped_pages(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -146,7 +146,7 @@ static void allocation_waits_for_dropped_pages(struct kunit *test)
 	check(test, h);
 }
 
-/* The page behind the span has no memory, is nobody's, and is not paid for */
+/* The guard page is unbacked, belongs to no span in use, and is not charged */
 static void guard_is_behind_the_span_and_goes_with_it(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -179,14 +179,14 @@ static void guard_is_behind_the_span_and_goes_with_it(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* A page with memory that becomes a guard loses it: at once, or soon if that would sleep */
+/* A backed page that becomes a guard is unbacked, at once or, in atomic context, by a worker */
 static void guard_with_memory_loses_it(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
 	struct spanheap_client *c = flagged(test, h, SPANHEAP_GUARD);
 	void *p;
 
-	release(h, alloc(h, 600));	/* memory everywhere, in no cache */
+	release(h, alloc(h, 600));	/* all backed, and not cached */
 	p = alloc_for(h, c, 4);
 	KUNIT_EXPECT_EQ(test, peek_state(h, page_of(h, p) + 4), SPAN_GUARD);
 	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, p) + 4));
@@ -203,7 +203,7 @@ static void guard_with_memory_loses_it(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* The span is freed before its guard has lost its memory: the page becomes a free one */
+/* If the span is freed before its guard is unbacked, the guard page becomes free */
 static void guard_that_is_late_becomes_free(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -211,7 +211,7 @@ static void guard_that_is_late_becomes_free(struct kunit *test)
 	void *p;
 
 	release(h, alloc(h, 600));
-	mutex_lock(&h->release_lock);	/* nothing is dropped meanwhile */
+	mutex_lock(&h->release_lock);	/* delays the drop */
 	p = alloc_as(h, c, 4, 0, 0, GFP_ATOMIC);
 	release(h, p);
 	mutex_unlock(&h->release_lock);
@@ -222,7 +222,7 @@ static void guard_that_is_late_becomes_free(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* No memory for the span: the guard goes back with it */
+/* If the span cannot be backed, its guard becomes free with it */
 static void failed_allocation_leaves_no_guard(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

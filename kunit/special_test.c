@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Specials: records attached to addresses, finalizers, and what becomes of both
- * when their span is swept, freed or cut. Each case runs without and with per-CPU
- * caches.
+ * Specials: records attached to addresses, finalizers, and the effect of sweeping,
+ * freeing or cutting their span. Each case runs without and with per-CPU caches.
  */
 #include <linux/delay.h>
 #include <linux/kthread.h>
@@ -39,7 +38,7 @@ static struct mark *remove_mark(struct spanheap *h, const void *addr)
 	return (struct mark *)spanheap_special_remove(h, addr, SPECIAL_PROFILE);
 }
 
-/* What a sweep does to a span it finds dead: true, there are finalizers */
+/* Do what a sweep does to a dead span. True: it has finalizers. */
 static bool sweep_dead(struct spanheap *h, const void *addr)
 {
 	struct special key = {};
@@ -58,14 +57,14 @@ static void wait_finalizers(struct spanheap_client *c)
 	wait_var_event(&c->queued, !atomic_read(&c->queued));
 }
 
-/* A finalizer that notes what it saw */
+/* A finalizer that records its calls */
 struct note {
 	struct spanheap *h;
 	void *obj;
 	u32 runs;
 	bool bad_context;
 	bool again;		/* add the finalizer once more */
-	int err;		/* what adding gave */
+	int err;		/* result of adding it again */
 	void *freed;		/* free this span */
 	u32 sleep_ms;
 };
@@ -94,7 +93,7 @@ static int add_note(struct spanheap *h, void *obj, struct note *n)
 	return spanheap_finalizer_add(h, obj, note_fn, n, GFP_KERNEL);
 }
 
-static void *dead;	/* the one span that the callback gives up */
+static void *dead;	/* the sweep callback frees this span only */
 
 static enum spanheap_verdict give_up_dead(void *addr, size_t nr_pages, void *priv)
 {
@@ -109,7 +108,7 @@ static struct spanheap_client *new_swept(struct spanheap *h, const char *name)
 	return spanheap_heap_register(h, &attr);
 }
 
-/* Of each case: whose spans may have finalizers */
+/* The client of each case whose spans may have finalizers */
 static struct spanheap_client *swept;
 
 static void *salloc(struct spanheap *h, size_t nr, size_t obj_size)
@@ -149,7 +148,7 @@ static int special_cached_init(struct kunit *test)
 	return special_init_as(test, test_tuned_heap_init);
 }
 
-/* M28, M29: any number, one of a kind at an offset, found by exact offset and kind */
+/* M28, M29: a span can have many specials, one per offset and kind, found by both */
 static void specials_are_kept_by_offset_and_kind(struct kunit *test)
 {
 	static const u32 at[] = { 4096, 0, 16383, 8, 4097, 1 };
@@ -209,7 +208,7 @@ static void specials_need_a_span_in_use(struct kunit *test)
 	release(h, q);
 }
 
-/* M31, M32: a profile record is told of the free, and holds nobody up */
+/* M31, M32: a free tells profile records, which do not keep the span in use */
 static void profile_records_are_told_of_the_free(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -227,7 +226,7 @@ static void profile_records_are_told_of_the_free(struct kunit *test)
 		release(h, p);
 		KUNIT_EXPECT_TRUE(test, m.freed);
 		KUNIT_EXPECT_EQ(test, nr_freed, 1);
-		/* The record of the span starts anew */
+		/* The next use of the span has no specials */
 		KUNIT_EXPECT_PTR_EQ(test, alloc(h, nr), p);
 		KUNIT_EXPECT_NULL(test, remove_mark(h, p));
 		release(h, p);
@@ -237,7 +236,7 @@ static void profile_records_are_told_of_the_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 }
 
-/* M30: bad input to the finalizer calls */
+/* M30: the finalizer functions refuse bad arguments */
 static void bad_finalizers_are_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -277,7 +276,7 @@ static void bad_finalizers_are_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* M28: the span that is there now says what an object is, not one of before */
+/* M28: the current span defines where objects start, not an earlier span */
 static void stale_objects_are_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -293,7 +292,7 @@ static void stale_objects_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
 	KUNIT_EXPECT_EQ(test, spanheap_special_add(h, p + PAGE_SIZE, &sp), -EINVAL);
 	release(h, p);
-	/* Two, elsewhere, and a rest that is too short for one */
+	/* Two objects at other addresses, and a tail that is too short for a third */
 	KUNIT_ASSERT_PTR_EQ(test, salloc(h, 2, 3000), (void *)p);
 	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
 	KUNIT_EXPECT_EQ(test, spanheap_special_add(h, p + 6000, &sp), -EINVAL);
@@ -301,7 +300,7 @@ static void stale_objects_are_refused(struct kunit *test)
 	check(test, h);
 	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p + 3000), 0);
 	release(h, p);
-	/* Another span's second page: none starts there */
+	/* Another span's second page: no object starts there */
 	KUNIT_ASSERT_PTR_EQ(test, salloc(h, 1, 0), (void *)p);
 	KUNIT_EXPECT_EQ(test, add_note(h, p + PAGE_SIZE, &n), -EINVAL);
 	release(h, p);
@@ -319,7 +318,7 @@ static void add_in_resize(struct spanheap *h)
 	in_resize = add_note(h, resized, &n);
 }
 
-/* M28: a span whose owner resizes it at the moment is refused, and none is lost */
+/* M28: finalizers are refused while the span is resized; existing ones are kept */
 static void finalizer_during_resize_is_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -338,7 +337,7 @@ static void finalizer_during_resize_is_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* How often the log says that fn did something */
+/* Count the log messages in which what is followed by the name of fn */
 static unsigned int logged(const char *what, const char *fn)
 {
 	char needle[80];
@@ -347,14 +346,14 @@ static unsigned int logged(const char *what, const char *fn)
 	return log_count(needle);
 }
 
-/* A call site with a name */
+/* A call site with a known name */
 static noinline void free_site(struct spanheap *h, void *p)
 {
 	release(h, p);
 	barrier();	/* no tail call: this is the call site */
 }
 
-/* M16, M33: explicit free of a span with finalizers: refused, counted, reported once */
+/* M16, M33: the free of a span with finalizers is refused, counted, and reported once */
 static void free_with_finalizers_is_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -378,7 +377,7 @@ static void free_with_finalizers_is_refused(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, m.freed);
 		KUNIT_EXPECT_NULL(test, memchr_inv(p, 0x77, PAGE_SIZE));
 		check(test, h);
-		/* Nothing has changed: it can still be removed, and then freed */
+		/* The finalizer can still be removed, and then the span freed */
 		KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p), 0);
 		release(h, p);
 		KUNIT_EXPECT_TRUE(test, m.freed);
@@ -392,7 +391,7 @@ static void free_with_finalizers_is_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* M16: a double free of what is in a cache names three call sites */
+/* M16: the report of a double free of a cached span names three call sites */
 static void double_free_names_the_first(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -409,7 +408,7 @@ static void double_free_names_the_first(struct kunit *test)
 	check(test, h);
 }
 
-/* M32: a dead object's finalizer runs once, and the object is kept until it has */
+/* M32: a dead object's finalizer runs once, and the object is kept until then */
 static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -421,7 +420,7 @@ static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, add_mark(h, p, &m), 0);
 	n.sleep_ms = 30;
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
-	/* Queued: it can neither be removed nor its object freed nor queued again */
+	/* A queued finalizer cannot be removed or queued again, nor its object be freed */
 	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p), -ENOENT);
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
@@ -433,7 +432,7 @@ static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, n.bad_context);
 	KUNIT_EXPECT_FALSE(test, m.freed);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 2 * PAGE_SIZE);
-	/* The sweep after: no finalizer left */
+	/* The next sweep finds no finalizer */
 	KUNIT_EXPECT_FALSE(test, sweep_dead(h, p));
 	release(h, p);
 	KUNIT_EXPECT_TRUE(test, m.freed);
@@ -442,7 +441,7 @@ static void sweep_runs_finalizers_and_keeps_the_object(struct kunit *test)
 	check(test, h);
 }
 
-/* M32: a finalizer may register itself again, also while it has yet to return */
+/* M32: a finalizer may register itself again, also before it has returned */
 static void finalizers_may_come_again(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -451,7 +450,7 @@ static void finalizers_may_come_again(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, add_note(h, p, &n), 0);
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
-	/* While one is queued there is room for the next, which waits its turn */
+	/* While a finalizer is queued, another can be added and runs later */
 	KUNIT_EXPECT_EQ(test, add_note(h, p, &second), 0);
 	KUNIT_EXPECT_TRUE(test, sweep_dead(h, p));
 	check(test, h);
@@ -476,7 +475,7 @@ static void finalizers_may_come_again(struct kunit *test)
 
 #define MANY	1000u
 
-/* M33: the specials of all objects go with their span, and those of no other */
+/* M33: a free removes the specials of all objects of its span, and of no other span */
 static void specials_go_with_their_span(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -507,7 +506,7 @@ static void specials_go_with_their_span(struct kunit *test)
 	check(test, h);
 }
 
-/* M30: what no sweep can ever find dead gets no finalizer, and can be freed as before */
+/* M30: spans that are never swept get no finalizer, and can still be freed */
 static void spans_that_are_never_swept_get_no_finalizers(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -538,7 +537,7 @@ static void spans_that_are_never_swept_get_no_finalizers(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* A tail that has specials is not cut off; growing moves nothing */
+/* A resize does not cut off a tail with specials; growing keeps specials in place */
 static void resize_minds_specials(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -558,7 +557,7 @@ static void resize_minds_specials(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, resize(h, p, 39));
 	KUNIT_EXPECT_PTR_EQ(test, remove_mark(h, p + 39 * PAGE_SIZE), &m);
 	KUNIT_EXPECT_TRUE(test, resize(h, p, 1));
-	/* Free takes the slow path still: the tree was never lost sight of */
+	/* The span has kept SPAN_SLOW, so its free finds the specials */
 	release(h, p);
 	KUNIT_EXPECT_TRUE(test, first.freed);
 	KUNIT_EXPECT_EQ(test, nr_freed, 1);
@@ -573,7 +572,7 @@ static void slow_fn(void *obj, void *arg)
 	WRITE_ONCE(slow_fn_obj, obj);
 }
 
-/* M32: a client goes when what it queued has run; what it never queued is dropped */
+/* M32: unregistering waits for queued finalizers and drops the others */
 static void unregistering_waits_for_finalizers(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -603,7 +602,7 @@ static void unregistering_waits_for_finalizers(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, log_count("the first note_fn"), 1);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&h->nr_finalizers), 1);
 	check(test, h);
-	/* Orphans keep what is not code of the client's */
+	/* Orphans keep their profile records, which use no code of the client */
 	KUNIT_EXPECT_FALSE(test, m.freed);
 	release(h, a);
 	release(h, b);
@@ -620,7 +619,7 @@ static void leaving_fn(void *obj, void *arg)
 	spanheap_heap_unregister(arg);
 }
 
-/* M32: a finalizer that unregisters its client would wait for itself: refused */
+/* M32: a finalizer cannot unregister its client, because it would wait for itself */
 static void finalizer_cannot_unregister_its_client(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -641,7 +640,7 @@ static void finalizer_cannot_unregister_its_client(struct kunit *test)
 	check(test, h);
 }
 
-/* Fastest of some runs of 64 adds and removes beside nr others, in ns */
+/* The shortest time, in ns, of 64 adds and removes in a span with nr other specials */
 static u64 time_specials(struct kunit *test, struct spanheap *h, u32 nr)
 {
 	struct mark *m = kvcalloc(nr + 64, sizeof(*m), GFP_KERNEL);
@@ -650,7 +649,7 @@ static u64 time_specials(struct kunit *test, struct spanheap *h, u32 nr)
 	u32 i, run;
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
-	for (i = 0; i < nr; i++)	/* anywhere, but none twice */
+	for (i = 0; i < nr; i++)	/* scattered, all different */
 		KUNIT_EXPECT_EQ(test, add_mark(h, p + i * 40503u % 65536 * 64, &m[i]), 0);
 	for (run = 0; run < 20; run++) {
 		ns = ktime_get_ns();
@@ -667,7 +666,7 @@ static u64 time_specials(struct kunit *test, struct spanheap *h, u32 nr)
 	return best;
 }
 
-/* M28: beside 65,536 specials about as fast as beside 64; a list took 1,000 times */
+/* M28: beside 65,536 specials about as fast as beside 64; a list would take 1,000 times */
 static void many_specials_are_found_fast(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -681,14 +680,14 @@ static void many_specials_are_found_fast(struct kunit *test)
 #define MODEL_OPS	100000u
 #define MODEL_SPANS	6u
 #define MODEL_PAGES	12u
-#define MODEL_OBJS	(MODEL_PAGES * 64)	/* of 64 bytes */
+#define MODEL_OBJS	(MODEL_PAGES * 64)	/* objects of 64 bytes */
 
 struct model_span {
 	u8 *p;
-	u32 nr;			/* objects, 64 a page */
+	u32 nr;			/* objects, 64 per page */
 	DECLARE_BITMAP(fin, MODEL_OBJS);
 	DECLARE_BITMAP(prof, MODEL_OBJS);
-	DECLARE_BITMAP(ran, MODEL_OBJS);	/* finalizers, since last looked at */
+	DECLARE_BITMAP(ran, MODEL_OBJS);	/* finalizers run since the last model_ran() */
 	struct mark mark[MODEL_OBJS];
 };
 
@@ -698,7 +697,7 @@ struct special_model {
 	struct spanheap_client *c;
 	struct rnd_state rnd;
 	u64 bad_frees;
-	u32 freed;		/* profile records told of so far */
+	u32 freed;		/* profile records whose free was reported so far */
 	u32 ops[6];
 	struct model_span span[MODEL_SPANS];
 };
@@ -727,7 +726,7 @@ static int model_add(struct special_model *m, struct model_span *ms, u32 i, bool
 	return add_mark(m->h, ms->p + 64 * i, &ms->mark[i]);
 }
 
-/* Add at object i and some after it */
+/* Add specials to object i and to some after it */
 static void model_add_some(struct special_model *m, struct model_span *ms, u32 i)
 {
 	u32 end = min(ms->nr, i + 1 + (rnd(m, 50) ? 0 : rnd(m, 200)));
@@ -754,7 +753,7 @@ static void model_remove(struct special_model *m, struct model_span *ms, u32 i)
 	}
 }
 
-/* Those of the reference have run, and no other, and are gone */
+/* Check that exactly the finalizers of the reference have run, and forget them */
 static void model_ran(struct special_model *m, struct model_span *ms)
 {
 	u32 i;
@@ -770,7 +769,7 @@ static void model_ran(struct special_model *m, struct model_span *ms)
 	bitmap_zero(ms->ran, MODEL_OBJS);
 }
 
-/* The span was freed, and what was left on it with it */
+/* Check that the free of the span has freed its remaining specials */
 static void model_gone(struct special_model *m, struct model_span *ms)
 {
 	m->freed += bitmap_weight(ms->prof, MODEL_OBJS);
@@ -778,7 +777,7 @@ static void model_gone(struct special_model *m, struct model_span *ms)
 	ms->p = NULL;
 }
 
-/* A whole generation in which only the span at addr is dead: pages freed */
+/* Run a generation in which only the span at addr is dead. Returns the pages freed. */
 static long sweep_all(struct spanheap_client *c, void *addr)
 {
 	long n, freed = 0;
@@ -823,7 +822,7 @@ static void model_free(struct special_model *m, struct model_span *ms)
 		m->bad_frees++;
 }
 
-/* The tree holds what the reference says, in that order */
+/* Compare the tree with the reference, order included */
 static void model_compare(struct special_model *m, struct model_span *ms)
 {
 	struct span s = peek(m->h, page_of(m->h, ms->p));
@@ -871,7 +870,7 @@ static void model_step(struct special_model *m)
 		model_resize(m, ms);
 		m->ops[4]++;
 	} else {
-		if (rnd(m, 2))	/* else there are finalizers, most times */
+		if (rnd(m, 2))	/* otherwise there mostly are finalizers */
 			model_sweep(m, ms);
 		if (ms->p)
 			model_free(m, ms);
@@ -879,7 +878,7 @@ static void model_step(struct special_model *m)
 	}
 }
 
-/* M28: who attaches a finalizer to a span vouches for it in this cycle */
+/* M28: adding a finalizer keeps the span in this cycle */
 static void span_with_a_new_finalizer_is_swept(struct kunit *test)
 {
 	static const struct spanheap_client_ops ops = { .sweep = give_up_dead };
@@ -926,13 +925,13 @@ static void dead_spans_go_a_generation_later(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sweep_all(c, NULL), 0);
 	wait_finalizers(c);
 	KUNIT_EXPECT_EQ(test, n.runs, 0);
-	/* It brings itself back, once */
+	/* The finalizer adds itself again, once */
 	KUNIT_EXPECT_EQ(test, sweep_all(c, p), 0);
 	wait_finalizers(c);
 	KUNIT_EXPECT_EQ(test, n.runs, 1);
 	n.sleep_ms = 30;
 	KUNIT_EXPECT_EQ(test, sweep_all(c, p), 0);
-	KUNIT_EXPECT_EQ(test, sweep_all(c, p), 0);	/* not before it has run */
+	KUNIT_EXPECT_EQ(test, sweep_all(c, p), 0);	/* kept until the finalizer has run */
 	check(test, h);
 	wait_finalizers(c);
 	KUNIT_EXPECT_EQ(test, n.runs, 2);
@@ -948,7 +947,7 @@ static void dead_spans_go_a_generation_later(struct kunit *test)
 	check(test, h);
 }
 
-/* Random operations beside bitmaps of what each span has; sweeps are whole generations */
+/* Random operations, compared with bitmaps of each span's specials, and whole generations */
 static void specials_match_the_model(struct kunit *test)
 {
 	struct special_model *m = kvzalloc(sizeof(*m), GFP_KERNEL);
