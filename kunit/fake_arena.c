@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A heap for the unit tests. The arena is a kvmalloc'ed block that is always
- * there, so a test can look at a page that the heap thinks has no memory; what a
- * backing takes, and a release gives back, is a page of the system beside it.
+ * A heap for the unit tests. Its arena is one kvmalloc'ed block, so a test can also read
+ * pages that are unbacked for the heap. For each backed page the arena allocates a page
+ * of the system beside the block, and a release frees that page.
  */
 #define pr_fmt(fmt) "spanheap_kunit: " fmt
 
@@ -15,8 +15,8 @@
 
 #include "fake_arena.h"
 
-#define DIRTY	0xa5	/* what fresh memory holds when nobody asked for zeros */
-#define GONE	0x6b	/* what is read where there is no memory */
+#define DIRTY	0xa5	/* content of a backed page without __GFP_ZERO */
+#define GONE	0x6b	/* content of an unbacked page */
 
 struct fake_arena fake;
 
@@ -146,7 +146,7 @@ struct spanheap *test_heap_new(struct kunit *test, const struct arena_ops *ops,
 	return h;
 }
 
-/* A case that failed leaves spans */
+/* Destroy the heap, even if a failed case has left spans in use */
 void test_heap_end(struct spanheap *h)
 {
 	struct span *s;
@@ -168,7 +168,7 @@ void test_heap_end(struct spanheap *h)
 static int suite_init(struct kunit *test, unsigned int cache_kb)
 {
 	fake = (struct fake_arena) { .now = 1000, .pages_left = S64_MAX };
-	/* Cases that count what is cached stay where they cached it */
+	/* Stay on one CPU, so that cases can count cached spans */
 	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	test->priv = test_heap_new(test, &fake_ops, ARENA, cache_kb);
 	return 0;
@@ -184,7 +184,7 @@ int test_cached_heap_init(struct kunit *test)
 	return suite_init(test, 256);
 }
 
-/* Caches as the module has them, from the cache_kb parameter */
+/* Caches of the size of the cache_kb parameter, as the module has */
 int test_tuned_heap_init(struct kunit *test)
 {
 	return suite_init(test, spanheap_cache_kb);
@@ -282,7 +282,7 @@ static enum spanheap_hook_point hooked_point;
 static void (*hooked_fn)(struct spanheap *h);
 static unsigned int hook_calls;
 
-/* Once: what fn does may come to the point again */
+/* Call the hook once only, because fn may reach the same point again */
 static void call_hook(struct spanheap *h, enum spanheap_hook_point point)
 {
 	if (point != hooked_point)
@@ -309,7 +309,7 @@ unsigned int unhook(void)
 
 struct spanheap_steps spanheap_steps[NR_STEPS_OF];
 
-/* From here on steps are counted */
+/* Count the steps of this heap from now on */
 void steps_watch(struct spanheap *h)
 {
 	u32 i;
@@ -322,7 +322,7 @@ void steps_watch(struct spanheap *h)
 	spanheap_steps[STEPS_SUM].watched = &h->caches;
 }
 
-/* What the kernel logs, to be looked at by a case or by warnings_end() */
+/* Messages of the kernel log, for a case or for warnings_end() */
 struct log_buffer {
 	char text[1 << 16];
 	size_t len;
@@ -385,7 +385,7 @@ unsigned int log_count(const char *needle)
 	return count_in_log(&case_log, needle);
 }
 
-/* Has this WARN_ONCE() fired since boot? From now on it has. */
+/* Has this WARN_ONCE() fired since boot? Records that it has fired now. */
 static bool fired_before(const char *text)
 {
 	static const char *fired[16];
@@ -407,7 +407,7 @@ void warnings_begin(void)
 
 void warnings_end_list(struct kunit *test, const struct expected_warning *list)
 {
-	/* Each is its line's own, but for what all reports have */
+	/* Texts of other reports; each stands in one line of its report only */
 	static const char * const other[] = {
 		"KASAN:", "UBSAN:", "BUG:", "RCU usage", "lock held when", "unlock balance",
 		"unreferenced object", "Oops",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every allocation on every path fails once: that of the n-th page or record, for
- * n = 1, 2, ... until the operation gets by without it. What failed has changed
- * nothing, and the same operation then succeeds. Needs fault injection. Memory of
- * the per-CPU allocator cannot be made to fail that way.
+ * Every allocation on every path fails once: the n-th page or record, for n = 1, 2, ...
+ * until the operation makes fewer allocations. A failed operation must change nothing,
+ * and the same operation must then succeed. Needs fault injection, which cannot make the
+ * per-CPU allocator fail.
  */
 #include <linux/debugfs.h>
 #include <linux/fs.h>
@@ -15,7 +15,7 @@
 
 #define SMALL_ARENA	600u	/* two leaves */
 
-/* A switch of a fault injector, which debugfs knows; the value it had */
+/* Write a switch of a fault injector in debugfs. Returns the previous value. */
 static unsigned long set_switch(const char *injector, const char *name, size_t size,
 				unsigned long val)
 {
@@ -33,7 +33,7 @@ static unsigned long set_switch(const char *injector, const char *name, size_t s
 	return was;
 }
 
-/* Requests that may sleep fail too, and single pages, without a word */
+/* Also let requests that may sleep and single pages fail, without messages */
 static void set_injectors(bool on)
 {
 	static const char * const injector[] = { "failslab", "fail_page_alloc" };
@@ -67,7 +67,7 @@ static void fault_exit(struct kunit *test)
 	}
 }
 
-/* What an operation that fails leaves as it was */
+/* State that a failed operation must not change */
 struct held {
 	u64 inuse, spans, objects, allocs, frees;
 	u64 pages, client_allocs, client_frees;
@@ -84,14 +84,14 @@ static struct held held(struct spanheap *h)
 	};
 }
 
-/* Operations; each true when it succeeds */
+/* Operations; each returns true if it succeeds */
 struct step {
 	const char *name;
 	bool (*prepare)(struct spanheap *h);
 	bool (*run)(struct spanheap *h);
 	void (*finish)(struct spanheap *h);
-	u32 least;	/* so many allocations it makes */
-	u32 fatal;	/* so many of them it cannot do without, at least */
+	u32 least;	/* least number of allocations that it makes */
+	u32 fatal;	/* least number of these whose failure makes it fail */
 };
 
 static bool alloc_big(struct spanheap *h)
@@ -129,14 +129,14 @@ static bool shrink_span(struct spanheap *h)
 	return resize(h, h->base, 4);
 }
 
-/* One span of 10 pages at the arena's start and no record to spare */
+/* A heap with one span of 10 pages at the arena's start and almost no spare records */
 static bool prepare_tight(struct spanheap *h)
 {
 	void *p = alloc(h, 10);
 	struct span *s;
 
 	spin_lock_irq(&h->lock);
-	/* As if others had taken them: into the arena's pages no one asks for */
+	/* Use up the spare records, for pages that no step of the case allocates */
 	while (h->nr_spare > 1) {
 		s = __spanheap_next(h, 10);
 		__spanheap_split(h, s, s->nr_pages - 1);
@@ -175,7 +175,7 @@ static const struct step steps[] = {
 	{ "allocate aligned", NULL, alloc_aligned, NULL, 4 + 2 + 5, 1 },
 	{ "grow a span", prepare_span, grow_span, NULL, 10, 1 },
 	{ "grow a span and the arena", prepare_span, grow_span_and_arena, NULL, 2 + CHUNK, 1 },
-	/* Needs a record, when there is none to spare */
+	/* Needs a record, but there are no spare records */
 	{ "shrink a span", prepare_tight, shrink_span, finish_tight, 2, 2 },
 };
 
@@ -235,7 +235,7 @@ static void failed_allocation_loses_nothing_cached(struct kunit *test)
 		fail_each(test, &steps[i], 256);
 }
 
-/* Was anything allocated by it? */
+/* Free and release spans. True: an allocation was made, and fault injection failed it. */
 static bool free_and_release(struct kunit *test)
 {
 	bool allocated;
@@ -250,11 +250,11 @@ static bool free_and_release(struct kunit *test)
 		q[i] = alloc(cached, 1 + i % 5);
 	}
 	compat_fail_nth(1);
-	for (i = 0; i < 300; i++)	/* holes first, so that records are needed */
+	for (i = 0; i < 300; i++)	/* leave holes first, so that frees need records */
 		release(h, p[i * 7 % 300]);
 	for (i = 0; i < 300; i++)
 		release(cached, q[i * 7 % 300]);
-	for (i = 0; i < 100; i++) {	/* each cuts a span */
+	for (i = 0; i < 100; i++) {	/* each release cuts a span */
 		spanheap_scavenge(h, 0, 3);
 		spanheap_scavenge(cached, 0, 3);
 	}
@@ -269,10 +269,9 @@ static bool free_and_release(struct kunit *test)
 }
 
 /*
- * M24: what frees and what releases never allocates. KASAN stores each stack of a
- * free once, interrupts and all, and SLUB since 6.18 may want an empty sheaf for the
- * records that are trimmed; those are their allocations, not ours, and ours would be
- * there every time.
+ * M24: frees and releases never allocate. KASAN may allocate for a stack of a free that
+ * it has not seen yet, and SLUB since 6.18 may allocate a sheaf for the trimmed records.
+ * The heap's own allocations would occur in every run, so the test repeats the run.
  */
 static void freeing_and_releasing_never_allocate(struct kunit *test)
 {
@@ -284,7 +283,7 @@ static void freeing_and_releasing_never_allocate(struct kunit *test)
 	KUNIT_EXPECT_GT(test, tries, 0u);
 }
 
-/* M1: a heap half built is torn down */
+/* M1: a failed creation frees the half-built heap */
 static void failed_creation_leaves_nothing(struct kunit *test)
 {
 	struct spanheap *h;
@@ -315,7 +314,7 @@ static void failed_registration_leaves_nothing(struct kunit *test)
 	int left = 0, round;
 
 	for (round = 0; round < 2; round++, left = 0)
-		for (n = 1; !left; n++) {	/* with sysfs, and without */
+		for (n = 1; !left; n++) {	/* the outer loop: with and without sysfs */
 			const struct spanheap_client_attr attr = { .name = "kunit fault" };
 
 			compat_fail_nth(n);
@@ -343,7 +342,7 @@ static enum spanheap_verdict keep(void *addr, size_t nr_pages, void *priv)
 	return SPANHEAP_KEEP;
 }
 
-/* M30: of a finalizer that finds no memory nothing stays: not on the span either */
+/* M30: a finalizer that cannot be allocated leaves nothing behind, also on the span */
 static void failed_finalizer_leaves_nothing(struct kunit *test)
 {
 	static const struct spanheap_client_ops ops = { .sweep = keep };
@@ -378,7 +377,7 @@ static void failed_finalizer_leaves_nothing(struct kunit *test)
 		}
 		KUNIT_EXPECT_GT(test, failures, 0u);
 	}
-	release(h, p);		/* nothing holds it */
+	release(h, p);		/* no special keeps the span in use */
 	spanheap_heap_unregister(c);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
@@ -404,7 +403,7 @@ static void failed_backing_keeps_what_it_got(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 40);
 }
 
-/* Growth that lacks a leaf of the span map for all it would like takes what it must */
+/* Without memory for all leaves, a growth uses fewer leaves and grows exactly */
 static void growth_makes_do_without_a_leaf(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -414,22 +413,22 @@ static void growth_makes_do_without_a_leaf(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, alloc(h, LEAF_PAGES - 100));
 	KUNIT_ASSERT_LE(test, h->used, LEAF_PAGES - 50);
-	for (n = 1; n < 10 && !p; n++) {	/* records, which it needs, come first */
+	for (n = 1; n < 10 && !p; n++) {	/* without records, allocated first, it fails */
 		compat_fail_nth(n);
 		p = alloc(h, 50);
 		left = compat_fail_nth(0);
 	}
 	KUNIT_EXPECT_NOT_NULL(test, p);
-	KUNIT_EXPECT_EQ(test, left, 0);		/* something did fail: the leaf */
+	KUNIT_EXPECT_EQ(test, left, 0);		/* an allocation did fail: a leaf */
 	KUNIT_EXPECT_LE(test, h->used, LEAF_PAGES);
 	check(test, h);
 }
 
-/* The real arena, which gets its pages in bulk */
+/* The real arena, which allocates its pages in bulk */
 static void failed_page_of_the_real_arena_loses_nothing(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 256, 0);
-	u32 n, nr = 97, failures = 0;	/* three times 32, and one alone */
+	u32 n, nr = 97, failures = 0;	/* three batches of 32, and a single page */
 	void *p = alloc(h, nr);
 	int left = 0;
 

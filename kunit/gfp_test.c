@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What each gfp flag does, refuses or promises, and what lockdep sees of an allocation.
+ * The effect of each gfp flag, which flags are refused, and where allocations may sleep.
  */
 #include <linux/mempool.h>
 #include <linux/mm.h>
@@ -26,7 +26,7 @@ static void flag_that_makes_no_sense_is_warned_about_and_refused(struct kunit *t
 	void *p = alloc(h, 1);
 	u32 i;
 
-	release(h, alloc(h, 1));	/* with caches, one has what is refused */
+	release(h, alloc(h, 1));	/* a cached span must not be handed out either */
 	warnings_begin();
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		KUNIT_EXPECT_NULL_MSG(test, alloc_gfp(h, 1, bad[i] | __GFP_NOWARN), "%u", i);
@@ -39,7 +39,7 @@ static void flag_that_makes_no_sense_is_warned_about_and_refused(struct kunit *t
 	check(test, h);
 }
 
-/* Not fatal with panic_on_warn, and never silently dropped */
+/* __GFP_ACCOUNT is not ignored, and causes no panic with panic_on_warn */
 static void accounting_is_refused_with_a_message(struct kunit *test)
 {
 	static bool told;
@@ -55,7 +55,7 @@ static void accounting_is_refused_with_a_message(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 2);
 }
 
-/* All that a mempool, a file system or a driver asks for, with records and leaves */
+/* Flags of mempools, file systems and drivers, also for records and leaves */
 static void allowed_flags_are_honoured(struct kunit *test)
 {
 	static const gfp_t base[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, GFP_ATOMIC,
@@ -72,7 +72,7 @@ static void allowed_flags_are_honoured(struct kunit *test)
 	log_start();
 	for (i = 0; i < ARRAY_SIZE(base); i++) {
 		for (j = 0; j < ARRAY_SIZE(with); j++) {
-			/* New each time, so that records and leaves are allocated, too */
+			/* A new heap each time, so that records and leaves are allocated, too */
 			h = test_heap_new(test, &fake_ops, ARENA, 64);
 			p = alloc_gfp(h, 600, base[i] | with[j]);
 			KUNIT_EXPECT_NOT_NULL_MSG(test, p, "%u, %u", i, j);
@@ -92,7 +92,7 @@ static void allowed_flags_are_honoured(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, log_count("WARNING:"), 0);
 }
 
-/* So many that slab needs pages for records: it would say that it got a bad flag */
+/* So many records that slab allocates pages: it would report a bad flag */
 static void slab_sees_only_flags_of_its_own(struct kunit *test)
 {
 	const gfp_t gfp = GFP_HIGHUSER | __GFP_THISNODE | __GFP_ZERO;
@@ -108,7 +108,7 @@ static void slab_sees_only_flags_of_its_own(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* Where nothing may sleep: growth, with leaves and records, clearing, free */
+/* In atomic context: growth with leaves and records, clearing, and free */
 static void atomic_allocation_sleeps_nowhere(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -146,11 +146,11 @@ static void nofail_is_tried_until_it_works(struct kunit *test)
 	check(test, h);
 }
 
-/* What frees a waiting allocation, some ticks from now */
+/* Work that lets a waiting allocation succeed, some ticks later */
 static struct relief {
 	struct delayed_work work;
 	struct spanheap *h;
-	void *span;		/* is freed */
+	void *span;		/* to free */
 	bool came;
 } relief;
 
@@ -160,7 +160,7 @@ static void relieve(struct work_struct *unused)
 	release(relief.h, relief.span);
 }
 
-/* nr pages cannot be had before the relief, and nothing has failed then */
+/* An allocation of nr pages waits for the relief, and counts as no failure */
 static void expect_wait(struct kunit *test, struct spanheap_client *c, size_t nr, void *span)
 {
 	struct spanheap *h = test->priv;
@@ -201,7 +201,7 @@ static void nofail_waits_for_the_limit(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* What can never be had would be tried for ever */
+/* __GFP_NOFAIL fails for requests that could never succeed, instead of retrying for ever */
 static void nofail_of_the_impossible_fails(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -212,7 +212,7 @@ static void nofail_of_the_impossible_fails(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, ARENA + 1, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 0, 0, 0, GFP_KERNEL | __GFP_NOFAIL));
 	warnings_end(test, ONCE("__GFP_NOFAIL, but "));
-	release(h, alloc(h, 4));	/* a cached span is no reason to let that pass */
+	release(h, alloc(h, 4));	/* refused even if a cached span would fit */
 	warnings_begin();
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 4, 0, 0, GFP_ATOMIC | __GFP_NOFAIL));
 	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 300, 0, 0, GFP_ATOMIC | __GFP_NOFAIL));
@@ -233,7 +233,7 @@ static void pool_free(void *addr, void *data)
 	spanheap_heap_free(pool_heap, addr, _RET_IP_);
 }
 
-/* A mempool asks with __GFP_NOMEMALLOC, __GFP_NORETRY and __GFP_NOWARN, and has its reserve */
+/* A mempool allocates with NOMEMALLOC, NORETRY and NOWARN, then uses its reserve */
 static void mempool_of_spans_works_without_memory(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

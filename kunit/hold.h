@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Included by the heap's files when unit tests are linked in, and only then: steps are
- * counted from the beginning of a hold of the heap lock to its end, see spanheap_steps.h.
+ * The heap's files include this only when unit tests are linked in: it counts the steps
+ * in each hold of the heap lock, see spanheap_steps.h.
  */
 #ifndef _SPANHEAP_KUNIT_HOLD_H
 #define _SPANHEAP_KUNIT_HOLD_H

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a task gets that is being killed: as little as it can do with, and nothing to wait
- * for.
+ * A task that is being killed gets as little memory as possible, and does not wait.
  */
 #include <linux/completion.h>
 #include <linux/kthread.h>
@@ -22,9 +21,9 @@ static void live_again(void)
 	flush_signals(current);
 }
 
-#define BIG	4096u	/* pages, of eight leaves */
+#define BIG	4096u	/* pages: eight leaves */
 
-/* The arena of the running kernel: it stops with the first 32 pages, and loses nothing */
+/* The real arena stops after the first 32 pages, and leaks none of them */
 static void killed_task_gets_no_more_pages(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, BIG, 0);
@@ -41,7 +40,7 @@ static void killed_task_gets_no_more_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
 	check(test, h);
 
-	/* A little is as from alloc_pages(), and these do not care */
+	/* A short span is allocated, as by alloc_pages(), which ignores the signal */
 	p = alloc(h, 32);
 	KUNIT_EXPECT_NOT_NULL(test, p);
 	KUNIT_EXPECT_FALSE(test, resize(h, p, BIG));
@@ -65,7 +64,7 @@ static void killed_task_gets_no_more_pages(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* Holes of 32 pages between 32 pages that have memory: each would be little alone */
+/* Unbacked runs of 32 pages between backed runs of 32 pages: each run alone is short */
 static void killed_task_gets_no_more_holes_filled(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, BIG, 0);
@@ -91,7 +90,7 @@ static void killed_task_gets_no_more_holes_filled(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* Nothing is missing but zeros */
+/* All pages are backed, but must be cleared */
 static void killed_task_waits_for_no_long_clearing(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, BIG, 0);
@@ -112,7 +111,7 @@ static void killed_task_waits_for_no_long_clearing(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* Growth takes a leaf for each 2 MiB */
+/* A growth allocates a leaf for each 2 MiB */
 static void killed_task_gets_one_leaf(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, BIG, 0);
@@ -126,7 +125,7 @@ static void killed_task_gets_one_leaf(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* A releaser in the middle of a batch, for two seconds unless it is told to end */
+/* A task that acts as a releaser in the middle of a batch, for at most two seconds */
 static struct releaser {
 	struct completion holds, end;
 	struct mutex *lock;	/* the heap's release_lock */
@@ -159,7 +158,7 @@ static void killed_task_waits_for_no_releaser(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(t));
 	get_task_struct(t);
 	wait_for_completion(&releaser.holds);
-	WRITE_ONCE(h->nr_releasing, 1);		/* so it looks to others */
+	WRITE_ONCE(h->nr_releasing, 1);		/* as if it had isolated a span */
 	kill_myself(test);
 	KUNIT_EXPECT_NULL(test, alloc(h, 1));
 	live_again();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What lockdep knows of the heap's rules. Linked last: after its first report lockdep is
- * off.
+ * Rules of the heap that lockdep checks. Linked last, because lockdep switches itself off
+ * after its first report.
  */
 #include <linux/mutex.h>
 
@@ -17,9 +17,8 @@ static enum spanheap_verdict takes_lock(void *addr, size_t nr_pages, void *priv)
 }
 
 /*
- * A lock that a sweep callback takes is held
- * around an allocation that may sweep. The allocation finds a warm cache and sweeps
- * nothing, but lockdep tells.
+ * An allocation that may sweep runs under a lock that a sweep callback takes. Lockdep
+ * reports this, although the allocation finds a cached span and does not sweep.
  */
 static void lockdep_knows_the_rule_about_callbacks_locks(struct kunit *test)
 {
@@ -33,16 +32,16 @@ static void lockdep_knows_the_rule_about_callbacks_locks(struct kunit *test)
 		kunit_skip(test, "the kernel is built without PROVE_LOCKING");
 	c = spanheap_heap_register(h, &attr);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
-	release(h, alloc(h, 2));	/* something cached */
+	release(h, alloc(h, 2));	/* fill the cache */
 	p = alloc_as(h, c, 1, 0, 0, GFP_KERNEL);
 	spanheap_cycle(c);
 	spanheap_sweep(c, 1, SMALL_PAGES);
 	log_start();
 	mutex_lock(&callback_lock);
-	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOFS));	/* may not sweep: right */
+	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOFS));	/* never sweeps: no report */
 	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_NOWAIT));
 	release(h, alloc_as(h, NULL, 2, 0, 0, GFP_KERNEL | __GFP_NOLOCKDEP));
-	KUNIT_EXPECT_TRUE(test, resize(h, p, 1));	/* sweeps nothing */
+	KUNIT_EXPECT_TRUE(test, resize(h, p, 1));	/* never sweeps */
 	mutex_unlock(&callback_lock);
 	log_stop();
 	KUNIT_EXPECT_EQ(test, log_count("locking dependency"), 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random operations beside a simple model: a bitmap of the pages in use. Without
- * caches the model says which address each allocation gets (the ancestor's
- * search, linear as it was); with caches, whether there is one.
+ * Random operations, compared with a simple model: a bitmap of the pages in use. Without
+ * caches the model predicts the address of each allocation, by the linear search of the
+ * Go 1.3 page heap. With caches it predicts only whether the allocation succeeds.
  */
 #include <linux/mm.h>
 #include <linux/prandom.h>
@@ -18,7 +18,7 @@ struct model {
 	struct kunit *test;
 	struct spanheap *h;
 	struct spanheap_client *limited;
-	u32 charged;		/* pages it has */
+	u32 charged;		/* pages of the limited client */
 	u32 live;		/* spans */
 	u64 bad;		/* bad frees provoked */
 	struct rnd_state rnd;
@@ -35,7 +35,7 @@ static u32 rnd(struct model *m, u32 below)
 	return prandom_u32_state(&m->rnd) % below;
 }
 
-/* The first and the last word of each page are the page's and the span's own */
+/* The words that the test writes into each page and checks later */
 static unsigned long *words(struct model *m, struct slot *s, u32 page)
 {
 	return page_addr(m->h, s->start + page);
@@ -69,8 +69,8 @@ static void verify(struct model *m, struct slot *s)
 }
 
 /*
- * The ancestor's answer among the pages grown into: length of the smallest free
- * run that fits, and of runs of SMALL_PAGES and more the lowest start
+ * Best fit among the pages grown into: returns the length of the smallest free run that
+ * fits. *start is its lowest start, for runs of SMALL_PAGES and more.
  */
 static u32 best_run(struct model *m, u32 nr, u32 *start)
 {
@@ -86,7 +86,7 @@ static u32 best_run(struct model *m, u32 nr, u32 *start)
 	return best;
 }
 
-/* Where the span (start, nr) of the alignment was cut is where it should be */
+/* Check that the aligned span (start, nr) was cut from the best fit */
 static void expect_best_fit(struct model *m, u32 start, u32 nr, u32 align, u32 was_used)
 {
 	u32 now = m->h->used, best, lowest, run, end;
@@ -154,7 +154,7 @@ static void do_free(struct model *m, struct slot *s)
 	m->charged -= s->limited ? s->nr : 0;
 	m->live--;
 	s->nr = 0;
-	if (rnd(m, 32) == 0) {	/* twice, and inside of a neighbour or of nothing */
+	if (rnd(m, 32) == 0) {	/* bad frees: twice, and inside a span or a free run */
 		release(m->h, p);
 		release(m->h, p + PAGE_SIZE / 2);
 		m->bad += 2;
@@ -172,7 +172,7 @@ static void do_resize(struct model *m, struct slot *s)
 		can = end <= ARENA && (!s->limited || m->charged + nr - old <= LIMIT) &&
 		      find_next_bit(m->used, end, s->start + old) >= end;
 	done = resize(m->h, page_addr(m->h, s->start), nr);
-	/* A cached neighbour is in the way, and the model does not know it */
+	/* The model does not know cached neighbours, which prevent a growth */
 	KUNIT_ASSERT_TRUE(m->test, done == can || (!done && nr > old && m->h->caches.cpu));
 	if (!done)
 		return;
@@ -248,13 +248,13 @@ static void run_model(struct kunit *test, unsigned int cache_kb)
 	test_heap_end(m->h);
 }
 
-/* M3-M19, M24, M34: every answer is the ancestor's */
+/* M3-M19, M24, M34: every result is the one of the Go 1.3 page heap */
 static void random_operations_agree_with_the_model(struct kunit *test)
 {
 	run_model(test, 0);
 }
 
-/* M35 on top: the same with caches, the smallest, the default and the largest */
+/* M35: the same with caches of the smallest, the default and the largest size */
 static void random_operations_with_smallest_caches(struct kunit *test)
 {
 	run_model(test, 1);

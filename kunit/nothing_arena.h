@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * An arena of addresses only, for one file of the unit tests and one of the benchmark:
- * heaps of any size that take no memory, and whose pages must not be touched.
+ * An arena of addresses without memory, for unit tests and benchmarks: a heap of any size
+ * uses no memory, and its pages must not be accessed.
  */
 #ifndef _SPANHEAP_NOTHING_ARENA_H
 #define _SPANHEAP_NOTHING_ARENA_H
@@ -11,9 +11,9 @@
 
 #include "../spanheap_internal.h"
 
-#define NOTHING_BASE	BIT(40)	/* where in memory nothing is */
+#define NOTHING_BASE	BIT(40)	/* nothing is mapped from here on */
 
-static struct page *nothing;	/* what every page of the arena is */
+static struct page *nothing;	/* stands for every page of the arena */
 
 static int nothing_reserve(struct spanheap *h, unsigned long nr)
 {
@@ -31,7 +31,7 @@ static u32 nothing_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 	return nr;
 }
 
-/* The releaser drops a reference to each page */
+/* Get a reference for each page, because the releaser puts one */
 static u32 nothing_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
 {
 	u32 i;
@@ -68,7 +68,7 @@ static const struct arena_ops nothing_ops = {
 	.intact = nothing_intact,
 };
 
-/* When the last heap with this arena is gone */
+/* Called when the last heap with this arena is destroyed */
 static void nothing_done(void)
 {
 	if (nothing)

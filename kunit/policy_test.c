@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the policy promises about loads that last for seconds, on a clock of the tests' own:
- * how soon idle memory goes back, that hot memory does not, what an allocation pays for
- * it, and how much more than what is in use a heap may hold.
+ * The release policy under loads of several seconds, on a clock that the tests set: how
+ * soon idle memory is released, that hot memory is not, how much work allocations do for
+ * it, and how much more memory a heap may have than is in use.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -11,7 +11,7 @@
 #include "nothing_arena.h"
 
 #define MIB		(SZ_1M >> PAGE_SHIFT)
-#define STEPS		100u			/* a second has so many */
+#define STEPS		100u			/* steps in a second */
 
 /* A heap without memory of its own, with caches, and its load */
 struct load {
@@ -19,12 +19,12 @@ struct load {
 	struct spanheap *h;
 	u32 step;			/* since the beginning */
 	u32 epoch_steps;		/* between two ticks */
-	void (*at)(struct load *l);	/* what the load does in a step */
-	u64 in_task;			/* flushes while the load ran, */
-	u64 beside;			/* ... and those that were the thread's */
-	u64 live, peak_live, peak;	/* pages, as the load sees it */
+	void (*at)(struct load *l);	/* runs one step of the load */
+	u64 in_task;			/* TLB flushes by the load */
+	u64 beside;			/* TLB flushes by the thread */
+	u64 live, peak_live, peak;	/* pages, as counted by the load */
 	u32 hot, nr_hot;		/* pages that should keep their memory */
-	u32 lost;			/* of these, at a tick */
+	u32 lost;			/* hot pages that lost it, at a tick */
 };
 
 static void begin(struct load *l, struct kunit *test, u32 pages)
@@ -41,7 +41,7 @@ static void end(struct load *l)
 	nothing_done();
 }
 
-/* The load for so many seconds; ticks and growth as the thread would do them, at once */
+/* Run the load for some seconds, with the ticks and growth releases of the thread */
 static void run(struct load *l, u32 seconds)
 {
 	u32 until = l->step + seconds * STEPS;
@@ -65,7 +65,7 @@ static void run(struct load *l, u32 seconds)
 	}
 }
 
-/* The first step of each so many of a second, and which of them */
+/* Is this one of the per_second steps in a second at which the load acts? */
 static bool every(struct load *l, u32 per_second)
 {
 	return l->step % (STEPS / per_second) == 0;
@@ -88,7 +88,7 @@ static void hundred_operations_a_second(struct load *l)
 	release(l->h, alloc(l->h, 1 + l->step % 32));
 }
 
-/* 64 MiB idle beside each of these: 95 % is back within 2 s, and no task paid for it */
+/* With 64 MiB idle beside a light load, 95 % is released within 2 s, by the thread alone */
 static void idle_memory_goes_beside_light_loads(struct kunit *test)
 {
 	static void (*const load[])(struct load *) = {
@@ -120,7 +120,7 @@ static void idle_memory_goes_beside_light_loads(struct kunit *test)
 	}
 }
 
-/* 256 MiB, freed in 4096 pieces of which caches take some, and nothing after that */
+/* 256 MiB are freed in 4096 pieces, some into caches; then there is no load */
 static void quarter_gigabyte_goes_in_two_seconds(struct kunit *test)
 {
 	void **p = kvcalloc(4096, sizeof(*p), GFP_KERNEL);
@@ -154,7 +154,7 @@ static void half_of_the_time(struct load *l)
 		release(l->h, half);
 }
 
-/* 64 MiB were idle; half of it is used again half of each second, and keeps its memory */
+/* Of 64 MiB, the half that is used during half of each second keeps its memory */
 static void hot_half_stays_cold_half_goes(struct kunit *test)
 {
 	struct load l;
@@ -184,7 +184,7 @@ static void just_before_each_tick(struct load *l)
 	}
 }
 
-/* Used again right after a tick that would make it old */
+/* Use memory again right after the tick at which it became old */
 static void just_after_the_age(struct load *l)
 {
 	u32 at = l->step % (3 * l->epoch_steps);
@@ -195,7 +195,7 @@ static void just_after_the_age(struct load *l)
 		release(l->h, half);
 }
 
-/* The adversary, in two ways: it costs the heap as much as what it uses, once a time */
+/* A worst-case load costs the heap only as many pages as it uses, once for each use */
 static void adversary_pays_for_itself(struct kunit *test)
 {
 	struct load l;
@@ -219,7 +219,7 @@ static void adversary_pays_for_itself(struct kunit *test)
 	end(&l);
 }
 
-/* Lengths that change each second: 64 MiB of spans, a quarter of which live for longer */
+/* 64 MiB of spans whose length changes each second; a quarter lives for longer */
 #define LENGTHS_PAGES	(64 * MIB)
 #define LENGTHS_SPANS	(LENGTHS_PAGES / 4)
 
@@ -227,7 +227,7 @@ struct lengths {
 	struct load l;
 	void **p[2];			/* spans of this second, and of the one before */
 	u32 nr[2];
-	bool thread;			/* or nobody does what growth asks for */
+	bool thread;			/* false: no thread releases for growth */
 };
 
 static void account(struct load *l, struct lengths *s)
@@ -300,7 +300,7 @@ static void run_lengths(struct kunit *test, bool thread, u64 *allowed, struct le
 	}
 }
 
-/* Fragmentation does not make the heap grow, if the thread comes soon or if it never comes */
+/* Fragmentation does not make the heap grow, whether the thread runs soon or never */
 static void changing_lengths_peak_with_what_is_live(struct kunit *test)
 {
 	struct lengths *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
@@ -322,7 +322,7 @@ static void changing_lengths_peak_with_what_is_live(struct kunit *test)
 	end(&s->l);
 }
 
-/* A quarter of a million free spans of a page, all old at one tick: each hold is short */
+/* A quarter of a million one-page free spans become old at one tick: each hold is short */
 static void hold_is_bounded_for_very_many_spans(struct kunit *test)
 {
 	u32 nr = SZ_512K, i;
@@ -330,7 +330,7 @@ static void hold_is_bounded_for_very_many_spans(struct kunit *test)
 	void *p;
 
 	begin(&l, test, nr);
-	spanheap_cache_pause(&l.h->caches);	/* all of it goes to the page heap */
+	spanheap_cache_pause(&l.h->caches);	/* all spans go to the page heap */
 	for (i = 0; i < nr; i++) {
 		p = alloc(l.h, 1);
 		KUNIT_ASSERT_PTR_EQ(test, p, page_addr(l.h, i));
@@ -353,7 +353,7 @@ static void hold_is_bounded_for_very_many_spans(struct kunit *test)
 	end(&l);
 }
 
-/* 16 GiB in one span of which the last 64 KiB are old: some pages are looked at in a hold */
+/* One span of 16 GiB whose last 64 KiB are old: a hold looks at a part of its pages only */
 static void hold_is_bounded_for_a_very_long_span(struct kunit *test)
 {
 	u32 nr = 16384 * MIB;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scavenger: what is released when, by whose clock, and what is said of it.
+ * The scavenger: which pages it releases at which age, releases for growth and on
+ * request, forced collections, and its log and trace messages.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -12,7 +13,7 @@
 #include "fake_arena.h"
 #include "nothing_arena.h"
 
-/* M17, M24: what has been idle for the age goes, oldest first, one flush a batch */
+/* M17, M24: pages idle for the age are released, the oldest first, with a flush per batch */
 static void idle_pages_go_by_age(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -42,7 +43,7 @@ static void idle_pages_go_by_age(struct kunit *test)
 	check(test, h);
 }
 
-/* M24: nothing that was used within the age goes, all that was not goes within 1.5 ages */
+/* M24: pages used within the age stay; all others are released after 1.5 ages at most */
 static void age_is_kept_to_half_an_age(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -65,7 +66,7 @@ static void age_is_kept_to_half_an_age(struct kunit *test)
 	}
 }
 
-/* M24: a clock that wraps is no excuse */
+/* M24: ages are right when the clock wraps */
 static void ages_survive_a_wrap_of_the_clock(struct kunit *test)
 {
 	unsigned long half = ms_to_ticks(spanheap_scavenge_age_ms) / 2;
@@ -82,7 +83,7 @@ static void ages_survive_a_wrap_of_the_clock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tick(h), 8);
 }
 
-/* A clock that jumps, ahead or back, makes nothing older than a tick does */
+/* After a jump of the clock, ahead or back, a tick makes pages older by one epoch only */
 static void jump_of_the_clock_is_one_epoch(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -101,7 +102,7 @@ static void jump_of_the_clock_is_one_epoch(struct kunit *test)
 
 static unsigned int knob_was[2];
 
-/* Until knobs_back() */
+/* Set the knobs; knobs_back() restores them */
 static void knobs(unsigned int age_ms, unsigned int period_ms)
 {
 	knob_was[0] = spanheap_scavenge_age_ms;
@@ -116,7 +117,7 @@ static void knobs_back(void)
 	spanheap_scavenge_period_ms = knob_was[1];
 }
 
-/* Age 0: at each tick all that is idle by then, cached or not */
+/* Age 0: each tick releases all idle pages, cached ones included */
 static void age_zero_releases_at_once(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &fake_ops, ARENA, 256);
@@ -126,13 +127,13 @@ static void age_zero_releases_at_once(struct kunit *test)
 	release(h, alloc(h, 3));
 	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 700);
 	release(h, alloc(h, 3));
-	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 3);	/* no time has gone by */
+	KUNIT_EXPECT_EQ(test, spanheap_tick(h), 3);	/* no time has passed */
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 0);
 	knobs_back();
 	test_heap_end(h);
 }
 
-/* An age of 49 days, the longest there is */
+/* An age of 49 days, the longest possible one */
 static void age_of_days_is_kept(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -142,7 +143,7 @@ static void age_of_days_is_kept(struct kunit *test)
 	knobs(U32_MAX, 0);
 	half = ms_to_ticks(U32_MAX / 2 + 1);
 	release(h, alloc(h, 8));
-	for (i = 0; i < 1000; i++) {	/* ticks that come too early, for a knob was written */
+	for (i = 0; i < 1000; i++) {	/* early ticks, as after a knob was written */
 		fake.now += half / 1000;
 		KUNIT_EXPECT_EQ(test, spanheap_tick(h), 0);
 	}
@@ -156,7 +157,7 @@ static void age_of_days_is_kept(struct kunit *test)
 	knobs_back();
 }
 
-/* Passes that are farther apart than the age: at the first one at which it is over */
+/* With a period above the age, the first pass after the age releases */
 static void period_longer_than_age(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -171,7 +172,7 @@ static void period_longer_than_age(struct kunit *test)
 	knobs_back();
 }
 
-/* ... and passes that are much closer release no earlier */
+/* With a short period, pages are not released before the age */
 static void period_shorter_than_half_the_age(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -187,7 +188,7 @@ static void period_shorter_than_half_the_age(struct kunit *test)
 	knobs_back();
 }
 
-/* M18: no use makes pages beyond its own units of 64 KiB any younger */
+/* M18: a use makes only the pages of its own units (64 KiB) younger */
 static void use_keeps_its_units_only(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -196,7 +197,7 @@ static void use_keeps_its_units_only(struct kunit *test)
 	release(h, alloc(h, 1024));
 	for (i = 0; i < 2; i++) {
 		KUNIT_EXPECT_EQ(test, tick(h), 0);
-		release(h, alloc(h, 1));	/* the first page of it all */
+		release(h, alloc(h, 1));	/* the first page of the free span */
 		KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
 		check(test, h);
 	}
@@ -209,7 +210,7 @@ static void use_keeps_its_units_only(struct kunit *test)
 	check(test, h);
 }
 
-/* Every second page is in use, and one of the others again and again */
+/* Every second page is in use, and one free page is used repeatedly */
 static void sieve_gives_back_its_holes(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -235,7 +236,7 @@ static void sieve_gives_back_its_holes(struct kunit *test)
 	check(test, h);
 }
 
-/* A pass needs no memory: without a record for a cut, it takes the whole span */
+/* A pass allocates nothing: without records for cuts, it isolates the whole span */
 static void pass_needs_no_records(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -244,7 +245,7 @@ static void pass_needs_no_records(struct kunit *test)
 
 	release(h, alloc(h, 1024));
 	tick(h);
-	release(h, alloc(h, 100));	/* young, in front of what is old */
+	release(h, alloc(h, 100));	/* young pages before the old ones */
 	tick(h);
 	spin_lock_irq(&h->lock);
 	list_splice_init(&h->spare, &hidden);
@@ -261,7 +262,7 @@ static void pass_needs_no_records(struct kunit *test)
 	check(test, h);
 }
 
-/* What is backed again within a minute after its release is counted */
+/* Pages that are backed again within a minute after their release are counted */
 static void refaults_are_counted(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -275,14 +276,14 @@ static void refaults_are_counted(struct kunit *test)
 	p = alloc(h, 32);
 	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 32 * PAGE_SIZE);
 	fake.now += 5 * HZ;
-	alloc(h, 32);			/* the other half, too late */
+	alloc(h, 32);			/* the other half, after more than a minute */
 	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 32 * PAGE_SIZE);
 	release(h, p);
-	p = alloc(h, 32);		/* had memory */
+	p = alloc(h, 32);		/* is backed already */
 	KUNIT_EXPECT_EQ(test, stats(h)->refaulted_bytes, 32 * PAGE_SIZE);
 }
 
-/* M24: many spans and many pages: at least 512 pages or 64 spans a flush */
+/* M24: one flush serves at least 512 pages or 64 spans */
 static void one_flush_serves_a_batch(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -302,7 +303,7 @@ static void one_flush_serves_a_batch(struct kunit *test)
 	check(test, h);
 }
 
-/* A heap of that many pages that has no memory, with caches */
+/* A heap with caches, of that many pages, without memory of its own */
 static struct spanheap *big_heap(struct kunit *test, u32 pages)
 {
 	struct spanheap *h = test_heap_new(test, &nothing_ops, pages, 256);
@@ -311,7 +312,7 @@ static struct spanheap *big_heap(struct kunit *test, u32 pages)
 	return h;
 }
 
-/* Beyond the most in use lately and some: what is idle, the oldest first */
+/* If the heap grows beyond its recent peak, the thread releases idle pages, oldest first */
 static void growth_is_paid_beside_the_task(struct kunit *test)
 {
 	struct spanheap *h = big_heap(test, 65536);
@@ -334,12 +335,12 @@ static void growth_is_paid_beside_the_task(struct kunit *test)
 	fake.now += ms_to_ticks(50);
 	KUNIT_EXPECT_EQ(test, h->peak, 30 * 300u);
 	KUNIT_EXPECT_EQ(test, spanheap_release_growth(h), 0);
-	release(h, p[2]);		/* the youngest */
-	alloc(h, 600);			/* where the oldest was: 300 more than fit */
+	release(h, p[2]);		/* becomes the youngest free span */
+	alloc(h, 600);			/* uses the oldest span; 300 of the pages are unbacked */
 	resident = heap_resident(h);
 	KUNIT_EXPECT_GT(test, resident, (30 * 300 + 300) * 17 / 16 + slack);
 	KUNIT_EXPECT_TRUE(test, h->growing);
-	KUNIT_EXPECT_EQ(test, h->tlb_flushes, 1u);	/* not yet */
+	KUNIT_EXPECT_EQ(test, h->tlb_flushes, 1u);	/* no release yet */
 	KUNIT_EXPECT_GE(test, spanheap_release_growth(h),
 			resident - (30 * 300 + 300) * 17 / 16 - slack);
 	KUNIT_EXPECT_EQ(test, spanheap_count_backed(h, page_of(h, p[2]), 300), 300u);
@@ -357,16 +358,16 @@ static void alloc_meanwhile(struct spanheap *h)
 {
 	gfp_t gfp = GFP_NOWAIT | __GFP_NOWARN;
 
-	/* No waiting for the releaser, which is this task */
-	meanwhile[0] = alloc_as(h, NULL, 32, 0, 0, gfp);	/* all there is */
-	meanwhile[1] = alloc_as(h, NULL, 3, 0, 0, gfp);		/* idle, not being released */
-	release(h, page_addr(h, 0));				/* being released */
+	/* Must not wait for the releaser, which is this task */
+	meanwhile[0] = alloc_as(h, NULL, 32, 0, 0, gfp);	/* needs the isolated pages */
+	meanwhile[1] = alloc_as(h, NULL, 3, 0, 0, gfp);		/* idle pages, not isolated */
+	release(h, page_addr(h, 0));				/* a bad free: isolated */
 	fake.faults += spanheap_check(h, NULL, 0) != 0;
 }
 
 /*
- * M24: pages being released are nobody's, and no neighbour joins them; when they
- * are gone they are as good as any
+ * M24: pages that are being released are not allocated and coalesce with no neighbour.
+ * After the release they are allocated like others.
  */
 static void span_being_released_is_not_handed_out(struct kunit *test)
 {
@@ -398,7 +399,7 @@ static void free_wall(struct spanheap *h)
 	fake.faults += peek(h, 20).nr_pages != 1;
 }
 
-/* M18, M24: what is freed beside it joins it when it is put back */
+/* M18, M24: a neighbour freed during the release coalesces when the span is put back */
 static void neighbour_freed_meanwhile_joins_later(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -426,7 +427,7 @@ static void collect(void *priv)
 	hoard = NULL;
 }
 
-/* M26: collect, then everything idle goes, however young; cached spans too */
+/* M26: release-all collects, then releases all idle and cached pages of any age */
 static void release_all_collects_first(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -442,14 +443,14 @@ static void release_all_collects_first(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, collected, 1);
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 4 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes, 0);
-	spanheap_release_all(h);	/* nothing left to free or release */
+	spanheap_release_all(h);	/* finds nothing to free or release */
 	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 4 * PAGE_SIZE);
 	spanheap_heap_unregister(c);
 	release(h, p);
 	check(test, h);
 }
 
-/* M23: collection is forced on those who have had none for so long, only */
+/* M23: only clients whose last collection is too long ago are forced to collect */
 static void collection_is_forced_when_due(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -484,7 +485,7 @@ static void recur(void *priv)
 	spanheap_heap_unregister(recursive);
 }
 
-/* A callback that asks for what it is part of is refused, and does not hang */
+/* A collection requested by a collect callback is refused, and does not deadlock */
 static void collect_within_collect_is_refused(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -508,7 +509,7 @@ static void collect_within_collect_is_refused(struct kunit *test)
 	check(test, h);
 }
 
-/* M23: the knobs take milliseconds, and nothing else */
+/* M23: the knobs accept milliseconds only */
 static void knobs_take_plain_numbers(struct kunit *test)
 {
 	static unsigned int *knob[] = {
@@ -531,7 +532,7 @@ static void knobs_take_plain_numbers(struct kunit *test)
 			*knob[k] = 77;
 			err = in[i].err;
 			if (!strcmp(in[i].text, "0") && k < 2)
-				err = 0;	/* age 0: at once; period 0: half the age */
+				err = 0;	/* age 0: release at once; period 0: half the age */
 			KUNIT_EXPECT_EQ_MSG(test, spanheap_ms_ops.set(in[i].text, &kp), (int)err,
 					    "knob %u, \"%s\"", k, in[i].text);
 			KUNIT_EXPECT_EQ_MSG(test, *knob[k], err ? 77 : in[i].ms,
@@ -564,8 +565,8 @@ static void count_collect(void *priv)
 }
 
 /*
- * M23, M25: the thread of the live heap wakes by its period, forces a
- * collection, releases by age, and says so where it is asked to
+ * M23, M25: the thread of the module's heap wakes at its period, forces a collection,
+ * releases by age, and logs its passes if the knob says so
  */
 static void thread_releases_by_its_knobs(struct kunit *test)
 {
@@ -587,7 +588,7 @@ static void thread_releases_by_its_knobs(struct kunit *test)
 	release(spanheap_heap, alloc(spanheap_heap, 100));
 	collected = 0;
 	passes = stats(spanheap_heap)->scavenge_passes;
-	msleep(100);		/* the period is far off */
+	msleep(100);		/* much less than the period */
 	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->scavenge_passes, passes);
 	KUNIT_EXPECT_FALSE(test, live_heap_has_no_idle_memory());
 	spanheap_scavenge_age_ms = 10;
@@ -630,7 +631,7 @@ static bool live_heap_is_all_in_use(void)
 	return st.resident_bytes == st.inuse_bytes;
 }
 
-/* M23: a callback that blocks, of whichever kind, keeps no memory from going back */
+/* M23: a callback that blocks, of any kind, does not delay releases */
 static void blocking_callback_stops_nobody(struct kunit *test)
 {
 	const struct spanheap_client_ops ops[] = {
@@ -693,7 +694,7 @@ static void see_grow(void *data, unsigned long used, unsigned long nr_pages,
 	seen_grown += nr_pages;
 }
 
-/* M25: the same in tracepoints */
+/* M25: tracepoints report passes, too */
 static void passes_are_traced(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -753,7 +754,7 @@ static struct kunit_case scav_cases[] = {
 	{}
 };
 
-/* Not those of ages, which cached spans do not have, and of the module's own heap */
+/* Without the cases for ages, which cached spans do not have, and for the module's heap */
 static struct kunit_case scav_cached_cases[] = {
 	KUNIT_CASE(one_flush_serves_a_batch),
 	KUNIT_CASE(release_all_collects_first),

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Unit tests of generations, sweeping, reclaim before growth and forced
- * collections. Row numbers (M..) are those of the behaviours the page heap has
- * from the Go 1.3 runtime.
+ * Unit tests of generations, sweeping, reclaim before growth and forced collections.
+ * Numbers like M24 refer to behaviours that the page heap of the Go 1.3 runtime has.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -17,16 +16,16 @@
 
 #define ASKED_MAX	64
 
-/* A client that keeps what is not marked dead, and notes what it is asked */
+/* A client whose callback frees the spans marked dead, and records its calls */
 static struct swept {
 	struct spanheap *h;
 	struct spanheap_client *client;
 	DECLARE_BITMAP(dead, ARENA);	/* by first page */
-	u8 asked[ARENA];		/* so many times, by first page */
-	u32 order[ASKED_MAX];		/* lengths asked about */
+	u8 asked[ARENA];		/* number of callbacks, by first page */
+	u32 order[ASKED_MAX];		/* lengths of the spans, in the order of callbacks */
 	u32 nr_asked;
 	u32 collected;
-	int verdict;			/* what it says of the dead */
+	int verdict;			/* verdict for dead spans */
 	void (*in_sweep)(struct swept *c, void *addr);
 	void (*in_collect)(struct swept *c);
 } sc, other;
@@ -138,7 +137,7 @@ static u32 asked(struct swept *c, const void *addr)
 	return c->asked[page_of(c->h, addr)];
 }
 
-/* Freed pages of all that is left to sweep */
+/* Sweep all unswept spans. Returns the number of freed pages. */
 static long sweep_rest(struct swept *c)
 {
 	long n, freed = 0;
@@ -148,7 +147,7 @@ static long sweep_rest(struct swept *c)
 	return freed;
 }
 
-/* M4, M8, M21, M22: each span once a cycle, new ones not in their first */
+/* M4, M8, M21, M22: a cycle sweeps each span once, but no span allocated in the cycle */
 static void cycle_test(struct kunit *test)
 {
 	static const u32 len[] = { 1, 1, 1, 7, 16, 17, 255, 256, 300 };
@@ -187,12 +186,12 @@ static void cycle_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, asked(&sc, young), 1u);
 	KUNIT_EXPECT_EQ(test, asked(&sc, p[0]), 2u);
 	KUNIT_EXPECT_EQ(test, asked(&sc, p[1]), 1u);
-	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, 0);	/* not through caches */
+	KUNIT_EXPECT_EQ(test, stats(sc.h)->cached_bytes, 0);	/* no span is cached */
 	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
 	check(test, sc.h);
 }
 
-/* M21: a new cycle finishes the old one first */
+/* M21: the beginning of a cycle first finishes the previous cycle */
 static void finish_test(struct kunit *test)
 {
 	void *p[20];
@@ -234,7 +233,7 @@ static void wrap_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 5 * 10u + 1 + 2 + 3 + 4);
 }
 
-/* The heap is full to the page: 5, 8, 3, 1, 1 and 256 pages are the client's */
+/* Fill the heap completely; spans of 5, 8, 3, 1, 1 and 256 pages belong to the client */
 static void fill(struct kunit *test, void *p[6])
 {
 	static const u32 len[] = { 5, 8, 3, 1, 1, 256 };
@@ -259,7 +258,7 @@ static void fill(struct kunit *test, void *p[6])
 		KUNIT_EXPECT_EQ(test, sc.order[_i], want[_i]);		\
 } while (0)
 
-/* M20: long enough, longer, large, then shorter; at last the heap grows */
+/* M20: reclaim sweeps spans of the length, then longer, large, shorter; then the heap grows */
 static void reclaim_order_test(struct kunit *test)
 {
 	void *p[6];
@@ -272,7 +271,7 @@ static void reclaim_order_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* M20: stops when enough came free, and uses it */
+/* M20: reclaim stops when enough pages are free, and the allocation uses them */
 static void reclaim_enough_test(struct kunit *test)
 {
 	void *p[6];
@@ -283,7 +282,7 @@ static void reclaim_enough_test(struct kunit *test)
 	spanheap_cycle_begin(sc.client);
 	KUNIT_EXPECT_PTR_EQ(test, get(&sc, 6), p[1]);
 	EXPECT_ORDER(test, 8);
-	KUNIT_EXPECT_NOT_NULL(test, get(&sc, 2));	/* fits: nothing is swept */
+	KUNIT_EXPECT_NOT_NULL(test, get(&sc, 2));	/* a free span fits: no sweep */
 	EXPECT_ORDER(test, 8);
 	KUNIT_EXPECT_PTR_EQ(test, get(&sc, 20), p[5]);
 	EXPECT_ORDER(test, 8, 256);
@@ -291,7 +290,7 @@ static void reclaim_enough_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* M20: enough pages in pieces that are too short: sweeps on, then grows */
+/* M20: if the freed spans are too short, reclaim sweeps on, then the heap grows */
 static void reclaim_pieces_test(struct kunit *test)
 {
 	void *p[6];
@@ -306,7 +305,7 @@ static void reclaim_pieces_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* M20: only where gfp allows blocking, I/O and file systems; for any client */
+/* M20: reclaim, for any client, needs a gfp that allows blocking, I/O and file systems */
 static void reclaim_gfp_test(struct kunit *test)
 {
 	static const gfp_t no[] = { GFP_NOWAIT, GFP_ATOMIC, GFP_NOFS, GFP_NOIO };
@@ -355,13 +354,13 @@ static void reclaim_own_first_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* Rounds of a cache that drops all it has; the heap's size at the end */
+/* Several rounds of a client that drops all its spans. Returns the heap's final size. */
 static u64 drop_rounds(struct kunit *test, gfp_t gfp)
 {
 	u32 round, i;
 
 	for (round = 0; round < 20; round++) {
-		/* what is there is dead, what comes now is not */
+		/* Existing spans are dead, new ones are not */
 		bitmap_fill(sc.dead, ARENA);
 		spanheap_cycle_begin(sc.client);
 		for (i = 0; i < 20; i++)
@@ -376,7 +375,7 @@ static void reclaim_flat_test(struct kunit *test)
 {
 	u64 with, without, once;
 
-	/* live spans of another client leave room for little more than a round */
+	/* Live spans of another client leave room for little more than one round */
 	KUNIT_ASSERT_NOT_NULL(test, alloc(sc.h, CHUNK - 60));
 	once = stats(sc.h)->sys_bytes;
 	with = drop_rounds(test, GFP_KERNEL);
@@ -393,7 +392,7 @@ static void reclaim_flat_test(struct kunit *test)
 
 static void *victim, *spawned;
 
-/* Frees another span, frees and allocates what comes and goes, keeps one */
+/* A callback that frees another span, allocates and frees a span, and keeps one */
 static void busy_callback(struct swept *c, void *addr)
 {
 	void *p = get(c, 9), *q = get(c, 400);
@@ -409,7 +408,7 @@ static void busy_callback(struct swept *c, void *addr)
 		spawned = p;
 }
 
-/* A callback may allocate and free, also spans that are yet to be swept */
+/* A callback may allocate and free spans, also unswept ones */
 static void callback_allocates_test(struct kunit *test)
 {
 	void *p[30];
@@ -423,7 +422,7 @@ static void callback_allocates_test(struct kunit *test)
 	spanheap_cycle_begin(sc.client);
 	KUNIT_EXPECT_EQ(test, sweep_rest(&sc), 0);
 	sc.in_sweep = NULL;
-	KUNIT_EXPECT_EQ(test, sc.nr_asked, 29u);	/* no victim, no newcomer */
+	KUNIT_EXPECT_EQ(test, sc.nr_asked, 29u);	/* no freed span, no new span */
 	KUNIT_EXPECT_EQ(test, asked(&sc, p[29]), 0u);
 	KUNIT_ASSERT_NOT_NULL(test, spawned);
 	KUNIT_EXPECT_EQ(test, counts(sc.client).allocs - counts(sc.client).frees, 30);
@@ -455,24 +454,24 @@ static void resize_and_free(struct swept *c, void *addr)
 	free_and_take_again(c, addr);
 }
 
-/* Another task must not take pages away that the callback may be reading */
+/* Another task must not free pages that the callback may be reading */
 static void shrinking_waits_for_the_callback_test(struct kunit *test)
 {
 	void *p = get(&sc, 8);
 	struct span *s = spanheap_span_at(sc.h, p);
 
-	s->sweep = SWEEP_RUNNING;	/* as if one were running on another CPU */
+	s->sweep = SWEEP_RUNNING;	/* as if a callback ran on another CPU */
 	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 2));
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 8);
 	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 10));
-	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 9));	/* it still runs */
+	KUNIT_EXPECT_FALSE(test, resize(sc.h, p, 9));	/* the callback still runs */
 	s->sweep = SWEEP_NONE;
 	KUNIT_EXPECT_TRUE(test, resize(sc.h, p, 2));
 	check(test, sc.h);
 	release(sc.h, p);
 }
 
-/* At its limit a client gets what its dead spans have; others' would not help it */
+/* At its limit a client gets pages of its own dead spans, not of another client's */
 static void limit_counts_no_dead_spans_test(struct kunit *test)
 {
 	void *p = get(&sc, 8), *q;
@@ -483,7 +482,7 @@ static void limit_counts_no_dead_spans_test(struct kunit *test)
 	spanheap_cycle_begin(other.client);
 	spanheap_set_limit(sc.client, 8);
 	spanheap_cycle_begin(sc.client);
-	KUNIT_EXPECT_NULL(test, get(&sc, 9));	/* never */
+	KUNIT_EXPECT_NULL(test, get(&sc, 9));	/* more than the limit */
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
 	KUNIT_EXPECT_NULL(test, get(&sc, 1));
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 1u);
@@ -497,7 +496,7 @@ static void limit_counts_no_dead_spans_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* A free while the callback is asked wins, and the span is freed once */
+/* If the owner frees the span during the callback, the span is freed once */
 static void free_wins_test(struct kunit *test)
 {
 	void *p = get(&sc, 5);
@@ -510,7 +509,7 @@ static void free_wins_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(sc.h)->invalid_frees, 0);
 	check(test, sc.h);
 
-	/* its address is not used again while the callback may think of it */
+	/* Its address is not allocated again before the callback returns */
 	p = get(&sc, 5);
 	set_dead(&sc, p);
 	sc.in_sweep = free_and_take_again;
@@ -525,12 +524,12 @@ static void free_wins_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
 	check(test, sc.h);
 
-	/* who resizes a span has it: it is kept */
+	/* A span that is resized is live, so it is kept */
 	sc.in_sweep = resize_self;
 	spanheap_cycle_begin(sc.client);
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), 0);
 	KUNIT_EXPECT_EQ(test, counts(sc.client).pages, 3);
-	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);	/* once a cycle */
+	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);	/* once per cycle */
 	sc.in_sweep = resize_and_free;
 	check(test, sc.h);
 	spanheap_cycle_begin(sc.client);
@@ -550,7 +549,7 @@ static void cycle_in_back(struct spanheap *h)
 	spanheap_cycle_begin(sc.client);
 }
 
-/* A resized span stays as swept as it was, on the list of its new size */
+/* A resized span stays swept or unswept, on the list of its new length */
 static void resize_test(struct kunit *test)
 {
 	void *p = get(&sc, 5);
@@ -571,7 +570,7 @@ static void resize_test(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 4));
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(sc.client), -1);
 
-	/* a cycle, and another one, begin while it is being resized */
+	/* Two cycles begin while the span is being resized */
 	fake.in_back = cycle_in_back;
 	KUNIT_ASSERT_TRUE(test, resize(sc.h, p, 310));
 	KUNIT_ASSERT_PTR_EQ(test, fake.in_back, NULL);
@@ -586,7 +585,7 @@ static void resize_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* In the middle of a cycle: what is left is not swept, and can be freed */
+/* After an unregistration during a cycle, the spans are not swept, and can be freed */
 static void unregister_test(struct kunit *test)
 {
 	void *p[8];
@@ -623,7 +622,7 @@ static void go_in_back(struct spanheap *h)
 	spin_unlock_irq(&h->lock);
 }
 
-/* A resize that ends when its client has begun to go makes no work for sweepers */
+/* A resize that ends while its client is unregistered leaves no span to sweep */
 static void resize_while_client_goes_test(struct kunit *test)
 {
 	void *p = get(&sc, 5);
@@ -669,7 +668,7 @@ static int unregister_thread(void *unused)
 	return 0;
 }
 
-/* While another task is in the callback, fn() does not get on; then it does */
+/* fn() waits while another task is in the callback, and returns afterwards */
 static void expect_wait(struct kunit *test, int (*fn)(void *unused))
 {
 	init_completion(&in_callback);
@@ -714,7 +713,7 @@ static void unregister_waits_for_the_callback_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* Clients without callbacks have nothing to sweep and pay nothing */
+/* Clients without callbacks have no spans to sweep and no cost */
 static void no_callback_test(struct kunit *test)
 {
 	static const struct spanheap_client_ops collect_only = { .collect = collect_cb };
@@ -733,7 +732,7 @@ static void no_callback_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(d), -1);
 	KUNIT_EXPECT_EQ(test, spanheap_sweep_one(NULL), -1);
 	spanheap_collect(sc.h, 0);
-	KUNIT_EXPECT_EQ(test, sc.collected, 2u);	/* d's, and the suite's own */
+	KUNIT_EXPECT_EQ(test, sc.collected, 2u);	/* of d and of the suite's client */
 	KUNIT_EXPECT_EQ(test, sc.nr_asked, 0u);
 	release(sc.h, p);
 	release(sc.h, q);
@@ -749,7 +748,7 @@ static void collect_registers(struct swept *c)
 	spanheap_cycle_begin(c->client);
 }
 
-/* M23: who has not begun a cycle for so long is asked to, and may do as it likes */
+/* M23: a client without a cycle for long gets a collect callback, which may begin one */
 static void collect_test(struct kunit *test)
 {
 	void *p = get(&sc, 3);
@@ -768,18 +767,18 @@ static void collect_test(struct kunit *test)
 
 	sc.in_collect = NULL;
 	fake.now += 60;
-	spanheap_cycle_begin(sc.client);	/* counts as one */
+	spanheap_cycle_begin(sc.client);	/* counts as a collection */
 	fake.now += 60;
 	spanheap_collect(sc.h, 100);
 	KUNIT_EXPECT_EQ(test, sc.collected, 1u);
 	fake.now += 40;
 	spanheap_collect(sc.h, 100);
-	spanheap_collect(sc.h, 100);	/* one that begins no cycle was asked, too */
+	spanheap_collect(sc.h, 100);	/* a callback that began no cycle counts, too */
 	KUNIT_EXPECT_EQ(test, sc.collected, 2u);
 	check(test, sc.h);
 }
 
-/* M26: releasing everything collects, sweeps, and gives all that back */
+/* M26: release-all collects, sweeps, and releases all freed pages */
 static void release_all_test(struct kunit *test)
 {
 	void *dead = get(&sc, 100), *live = get(&sc, 50);
@@ -810,7 +809,7 @@ static void do_wrong_in_collect(struct swept *c)
 	spanheap_cycle_begin(c->client);
 }
 
-/* Refused in a callback, with a warning, and nothing changed */
+/* Operations that are refused in a callback warn and change nothing */
 static void recursion_test(struct kunit *test)
 {
 	u32 gen, i;
@@ -849,7 +848,7 @@ static void recursion_test(struct kunit *test)
 	check(test, sc.h);
 }
 
-/* What is no verdict keeps the span */
+/* An invalid verdict keeps the span */
 static void garbage_verdict_test(struct kunit *test)
 {
 	void *p = get(&sc, 2);
@@ -934,14 +933,14 @@ static void model_op(struct spanheap_client *c, u32 i)
 			model.slot[i].unswept = false;
 			release(sc.h, p);
 		} else {
-			/* the slot may not be found before the span is in it */
+			/* Store the span first: the callback must not find the slot before */
 			p = alloc_as(sc.h, c, len, 0, 0, GFP_KERNEL);
 			model.slot[i].p = p;
 		}
 	}
 }
 
-/* Random operations beside a model of what is unswept */
+/* Random operations, compared with a model of the unswept spans */
 static void sweep_model_test(struct kunit *test)
 {
 	static const struct spanheap_client_ops ops = { .sweep = model_sweep };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Trace events: a replay of them is what is in use, at any moment, and by whom.
+ * Trace events: a replay of the events gives, at any moment, the spans in use and their
+ * clients.
  */
 #include <linux/prandom.h>
 #include <trace/events/spanheap.h>
@@ -9,15 +10,15 @@
 
 static struct replay {
 	struct spanheap *h;
-	u32 errors;		/* events that do not fit what was before */
-	u32 early_or_late;	/* spans traced while they were not one task's */
+	u32 errors;		/* events that contradict earlier ones */
+	u32 early_or_late;	/* spans traced while they were not OWNED */
 	s64 pages;
 	struct {
 		u32 nr;		/* 0: no span starts here */
 		char client[SPANHEAP_NAME_MAX + 1];
 	} span[ARENA];
 	u32 allocs, frees, resizes, refused_resizes, orphans, failed;
-	int error;		/* of the last that failed */
+	int error;		/* of the last failed allocation */
 	char failed_client[SPANHEAP_NAME_MAX + 1];
 } *replay;
 
@@ -133,7 +134,7 @@ static void replay_end(struct kunit *test)
 	replay = NULL;
 }
 
-/* A case that was left in the middle has its events still seen */
+/* Remove the probes that an aborted case has left */
 static void trace_exit(struct kunit *test)
 {
 	if (replay)
@@ -153,7 +154,7 @@ static u64 replayed_pages(const char *client)
 	return pages;
 }
 
-static void *dead;	/* the span that the callback gives up, or frees itself */
+static void *dead;	/* the span that the callback reports dead, or frees itself */
 static bool free_it;
 
 static enum spanheap_verdict give_up(void *addr, size_t nr_pages, void *priv)
@@ -168,7 +169,7 @@ static enum spanheap_verdict give_up(void *addr, size_t nr_pages, void *priv)
 #define OPS	20000u
 #define SPANS	40u
 
-/* Any operation, and after each of them the same pages in use, of the same clients */
+/* After each operation the replay has the same pages in use, by the same clients */
 static void replay_is_what_is_in_use(struct kunit *test)
 {
 	static const struct spanheap_client_ops ops = { .sweep = give_up };
@@ -235,7 +236,7 @@ static void replay_is_what_is_in_use(struct kunit *test)
 	check(test, h);
 }
 
-/* What was refused, to whom, and why */
+/* Failed allocations are traced with their client and error */
 static void failures_are_traced(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
