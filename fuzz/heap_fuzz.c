@@ -434,7 +434,7 @@ static void op_put(void)
 
 /* ---- carving ---- */
 
-/* What a carve must return, and from which span (or one of the same length) */
+/* The result that a carve must have, and the span it must cut (or one as long) */
 static void expect_carve(u32 ask, bool grow, u32 nr_leaves, int *err, int *fit)
 {
 	*err = 0;
