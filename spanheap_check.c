@@ -44,7 +44,7 @@ static const char *__check_busy(struct spanheap *h, struct span *s)
 
 	lockdep_assert_held(&h->lock);
 	if (!(READ_ONCE(s->word) & SPAN_SLOW))
-		return "span of a swept client that a cache would take";
+		return "in-use span of a swept client without SPAN_SLOW";
 	sw = s->client->sweep;
 	head = &sw->busy[busy_index(s)];
 	if (s->list.next->prev != &s->list || s->list.prev->next != &s->list)
@@ -54,9 +54,9 @@ static const char *__check_busy(struct spanheap *h, struct span *s)
 	if (!unswept(sw, s))
 		return NULL;
 	if (!test_bit(busy_index(s), sw->todo))
-		return "unswept span on a list known as swept";
+		return "unswept span on a list whose todo bit is clear";
 	if (!s->client->gone && list_empty(&sw->node))
-		return "unswept span of a client known as swept";
+		return "unswept span of a client that is not on the unswept list";
 	if (s->list.prev != head && !unswept(sw, list_prev_entry(s, list)))
 		return "unswept span behind a swept one";
 	return NULL;
@@ -136,7 +136,7 @@ static const char *__check_span(struct spanheap *h, struct span *s, struct span 
 		       __check_busy(h, s) : NULL;
 	case SPAN_GUARD:
 		if (s->nr_pages != 1 || backed)
-			return "guard with memory";
+			return "guard page is backed";
 		/* Without prev, the walk does not know the span before, except at page 0 */
 		return (prev ? prev->guarded : s->start) ? NULL : "guard without a span";
 	case SPAN_FREE:
@@ -149,7 +149,7 @@ static const char *__check_span(struct spanheap *h, struct span *s, struct span 
 	if (s->nr_pages - backed != s->nr_released)
 		return "released count differs from the map";
 	if (s->needzero && !has_backed(s))
-		return "pages without memory are held for dirty";
+		return "span without backed pages is marked needzero";
 	if (!__on_free_list(h, s))
 		return "free span not on its list";
 	if (has_backed(s) == list_empty(&s->lru))
@@ -172,7 +172,7 @@ static const char *__check_lists(struct spanheap *h)
 	largest = last ? rb_entry(last, struct span, node)->nr_pages :
 			 find_last_bit(h->nonempty, SMALL_PAGES) % SMALL_PAGES;
 	if (largest != h->largest_free)
-		return "longest free span is not the one that is counted";
+		return "largest_free is not the length of the longest free span";
 	return NULL;
 }
 
@@ -314,7 +314,7 @@ int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 				}
 				work += s->nr_pages >> LEAF_SHIFT;
 				bad = bits != counted ?
-				      "backed pages of a leaf or group are not as counted" :
+				      "backed bits of a leaf or group differ from its counter" :
 				      __check_span(h, s, prev, state, bits);
 				if (bad)
 					break;

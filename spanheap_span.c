@@ -21,7 +21,7 @@ void __cold spanheap_broken(struct spanheap *h, struct span *s, enum span_state 
 	u64 word = READ_ONCE(s->word);
 
 	WARN(atomic_inc_return(&h->broken) == 1,
-	     "spanheap: record of the span of %u pages at page %u is corrupt: state %u, not %u, on the way to %u. The span is not used any more.\n",
+	     "spanheap: record of the span of %u pages at page %u is corrupt: state %u, not %u, before a change to %u. The span is not used any more.\n",
 	     s->nr_pages, s->start, word_state(word), from, to);
 }
 

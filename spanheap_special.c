@@ -454,7 +454,7 @@ static const char *check_batch(struct spanheap *h, struct span *s,
 	sp = first_from(&s->specials, key);
 	if (sp && state != SPAN_OWNED &&
 	    !(state == SPAN_INUSE && word & SPAN_SLOW))
-		bad = "specials on a span that is not in use, or that frees overlook";
+		bad = "specials on a span that is not in use or has no SPAN_SLOW";
 	for (; sp && !bad && n < BATCH; sp = next_special(sp), n++) {
 		if (sp->kind > SPECIAL_PROFILE)
 			bad = "special of an unknown kind";
