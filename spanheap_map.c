@@ -260,7 +260,7 @@ void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr)
 
 	WRITE_ONCE(*unit_slot(h, unit), epoch);
 	WRITE_ONCE(*unit_slot(h, last), epoch);
-	/* Those between are the caller's alone: leaf by leaf */
+	/* The caller owns all pages of the units between: set these leaf by leaf */
 	for (unit++; unit < last; unit += n) {
 		n = min(last - unit, LEAF_UNITS - unit % LEAF_UNITS);
 		memset(unit_slot(h, unit), epoch, n);

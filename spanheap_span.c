@@ -239,7 +239,7 @@ void __spanheap_isolate(struct spanheap *h, struct span *s, enum span_state stat
 
 /*
  * Record that the use of s, OWNED or CACHED, ends now. The heap lock is optional; for a
- * long span callers avoid it, as this takes a step for each unit.
+ * long span callers avoid it, because this writes a byte for each unit.
  */
 void spanheap_age_now(struct spanheap *h, struct span *s)
 {
