@@ -27,44 +27,42 @@ enum spanheap_verdict {
 
 /**
  * struct spanheap_client_ops - callbacks of a client that is swept
- * @sweep: says whether the unswept span at addr (nr_pages pages) is still
- *	live. Called at most once per span and cycle, in process context, with no
- *	lock of the heap's held; it may sleep, allocate and free. A span that had
- *	finalizers when @sweep said SPANHEAP_FREE is kept until they have run, and
- *	asked about again in a later cycle.
- * @collect: asks the client to find out what is live and to begin a new cycle
+ * @sweep: returns whether the unswept span at addr (nr_pages pages) is still
+ *	live. Called at most once per span and cycle, in process context, without a
+ *	lock of the heap; may sleep, allocate and free. If the span has
+ *	finalizers when @sweep returns SPANHEAP_FREE, the heap keeps the span until they
+ *	have run, and calls @sweep for the span again in a later cycle.
+ * @collect: finds out what is live and begins a new cycle
  *	with spanheap_cycle_begin(). Process context, may sleep; one call at a time.
  *
  * Both are optional. The priv argument is &spanheap_client_attr.priv.
  *
- * A sweep callback runs in anybody's allocation that may block, do I/O and enter
- * file systems (GFP_KERNEL), as a shrinker runs in anybody's page allocation: do
- * not allocate so while holding a lock that a sweep callback takes, use GFP_NOFS
- * or GFP_NOIO. Lockdep checks this with each allocation, swept or not, once a callback
- * has run: its reports name "spanheap_sweep_callback". It also runs in a worker of its
- * own, which is frozen when the system sleeps, in spanheap_cycle_begin(),
- * spanheap_sweep_one() and spanheap_release_memory(). Callbacks of one client run on
- * several CPUs at once, for different spans. Within a sweep callback allocations
- * grow the heap instead of sweeping.
+ * A sweep callback may run in an allocation of any client that may block, do I/O and enter
+ * file systems (GFP_KERNEL), as a shrinker runs in any page allocation. Use GFP_NOFS
+ * or GFP_NOIO to allocate under a lock that a sweep callback takes. Lockdep checks
+ * this at each such allocation, once a callback has run; its reports name
+ * "spanheap_sweep_callback". Sweep callbacks also run in a worker, which is frozen
+ * while the system sleeps, in spanheap_cycle_begin(), spanheap_sweep_one() and
+ * spanheap_release_memory(). Callbacks of one client run on several CPUs at once, for
+ * different spans. An allocation within a sweep callback grows the heap instead of sweeping.
  *
- * A span is allocated for the cycle it is handed out in, and is not swept in it. A
- * span handed out just before a cycle begins is swept in that one, perhaps before
- * its owner could note it anywhere: either allocate and note under a lock that is
- * also held while a cycle begins (not one that @sweep takes), or keep what is not
- * known to be dead.
+ * The heap does not sweep a span in the cycle in which the span was allocated. But if a
+ * cycle begins just after the allocation, the span may be swept in this cycle before
+ * its owner has recorded it anywhere. To prevent that, either allocate and record under a
+ * lock that is also held while a cycle begins (not a lock that @sweep takes), or let
+ * @sweep keep every span that is not known to be dead.
  *
- * Freeing or resizing a span that is unswept, or about which @sweep is being asked
- * at the moment, is as valid as ever and wins over the verdict: a freed span is
- * freed once, and a resized one is kept. @sweep itself may free the span it is
- * asked about. The memory of a freed span is not reused before @sweep is back, and
- * nobody but @sweep can shrink the span meanwhile, so @sweep may read the span it
- * is asked about, and no other span is at its address.
- * A verdict that is no enum spanheap_verdict is warned about and keeps the span.
+ * The owner may free or resize a span that is unswept, or for which @sweep is
+ * running. The free or resize then overrides the verdict: a freed span is
+ * freed once, and a resized span is kept. @sweep itself may free its span. The heap does
+ * not reuse the memory of a freed span before @sweep returns, and only @sweep can shrink
+ * the span meanwhile. So @sweep may read its span, and no other span has its address.
+ * The heap warns of a verdict that is not in enum spanheap_verdict, and keeps the span.
  *
- * From a sweep callback, spanheap_cycle_begin(), spanheap_sweep_one() and
- * spanheap_client_unregister() are refused with a warning; from a collect callback
- * or a finalizer, the last is. From any of the three, spanheap_release_memory()
- * warns, and neither collects nor sweeps.
+ * Within a sweep callback, spanheap_cycle_begin(), spanheap_sweep_one() and
+ * spanheap_client_unregister() warn and do nothing. Within a collect callback
+ * or a finalizer, this is so for spanheap_client_unregister(). Within any of the three,
+ * spanheap_release_memory() warns, and neither collects nor sweeps.
  */
 struct spanheap_client_ops {
 	enum spanheap_verdict (*sweep)(void *addr, size_t nr_pages, void *priv);
@@ -72,11 +70,11 @@ struct spanheap_client_ops {
 };
 
 /**
- * SPANHEAP_SKIP_INIT - client flag: its own pages need not be cleared
+ * SPANHEAP_SKIP_INIT - client flag: do not clear the client's own old pages
  *
- * On a system that booted with init_on_alloc=1, such a client gets pages uncleared if it
- * is the only client that has used them since they came from the system. All other pages
- * are cleared, and so are the pages of a span that was coalesced from pages of several
+ * On a system that booted with init_on_alloc=1, the heap does not clear pages for such a
+ * client if only this client has used them since they came from the system. The heap clears
+ * all other pages, and the pages of a span that was coalesced from pages of several
  * clients. __GFP_ZERO is always honoured.
  */
 #define SPANHEAP_SKIP_INIT	0x1u
@@ -84,21 +82,22 @@ struct spanheap_client_ops {
 /**
  * SPANHEAP_SHARED_PAGES - client flag: others may refer to the client's pages
  *
- * For a client whose pages are mapped into user space, pinned for DMA or handed to
- * another subsystem by means that the heap does not see. A free of its spans looks for
- * such references and drops the pages, as vfree() does: they live as long as their last
- * reference, and nobody else gets them before. spanheap_to_page() and spanheap_mmap() do
- * the same for single spans, without this flag. The client's spans pass the caches by.
+ * For a client that maps its pages into user space, pins them for DMA or passes them to
+ * another subsystem without the heap's functions. A free of a span of this client looks for
+ * references to its pages and drops referenced pages from the heap, as vfree() does: a page
+ * lives until its last reference is gone, and has no new owner before. spanheap_to_page() and
+ * spanheap_mmap() do the same for single spans, without this flag. The caches do not serve
+ * such a client.
  */
 #define SPANHEAP_SHARED_PAGES	0x2u
 
 /**
  * SPANHEAP_GUARD - client flag: an unmapped page behind each span
  *
- * Without it the byte behind a span is its neighbour's. With it, an access behind the
- * end of a span faults, as it does with vmalloc(). Each span takes a page of addresses
- * more, passes the caches by and cannot be resized. A guard page that had memory loses
- * it before the allocation returns; with a gfp that may not block, soon after.
+ * Without this flag the byte behind a span belongs to the next span. With it, an access
+ * behind the end of a span faults, as with vmalloc(). Each span takes one more page of
+ * addresses and cannot be resized, and the caches do not serve the client. A guard page that
+ * had memory loses it before the allocation returns, or soon after if the gfp forbids blocking.
  */
 #define SPANHEAP_GUARD		0x4u
 
@@ -108,16 +107,16 @@ struct spanheap_client_ops {
 #define SPANHEAP_NAME_MAX	63
 
 /**
- * struct spanheap_client_attr - how a client introduces itself
+ * struct spanheap_client_attr - what a client registers with
  * @name: name of its directory in /sys/kernel/spanheap/clients; unique, not
  *	empty, at most SPANHEAP_NAME_MAX bytes, no slash, not "." or ".."
- * @limit_bytes: most bytes it may have in use at once, 0 for no limit; rounded
+ * @limit_bytes: maximum of bytes in use, 0 for no limit; rounded
  *	down to pages, but not below one page, as in the sysfs file limit_bytes
  * @flags: 0, or SPANHEAP_SKIP_INIT, SPANHEAP_SHARED_PAGES and SPANHEAP_GUARD as wanted
  * @ops: callbacks, or NULL
  * @priv: passed to the callbacks
  *
- * @name is copied; what @ops and @priv point to must outlive the client.
+ * The heap copies @name. The objects at @ops and @priv must outlive the client.
  */
 struct spanheap_client_attr {
 	const char *name;
@@ -128,36 +127,36 @@ struct spanheap_client_attr {
 };
 
 /**
- * struct spanheap_stats - the heap's counters, as in /sys/kernel/spanheap, which
- * lacks the last two
+ * struct spanheap_stats - the heap's counters; /sys/kernel/spanheap has all but the
+ * last two
  * @arena_bytes: address space reserved
- * @sys_bytes: address space grown into; inuse_bytes + idle_bytes
+ * @sys_bytes: address space used so far; inuse_bytes + idle_bytes
  * @inuse_bytes: in spans that clients hold
  * @idle_bytes: in free spans, cached ones included
  * @released_bytes: idle and without physical memory
  * @resident_bytes: backed by physical memory; sys_bytes - released_bytes
- * @cached_bytes: idle and in a CPU's or a node's cache
+ * @cached_bytes: idle, in the caches of CPUs and nodes
  * @objects: objects in use (a span with an obj_size counts as
- *	nr_pages * PAGE_SIZE / obj_size, any other as one)
+ *	nr_pages * PAGE_SIZE / obj_size, any other span as one)
  * @spans: spans in use
  * @span_meta_bytes: memory of span records, in use and spare
- * @other_meta_bytes: memory of the span map, the cache heads, finalizers and the
- *	profile; not the arena's page tables, clients, call stacks
+ * @other_meta_bytes: memory of the span map, the structures of the caches, finalizers and
+ *	the profile with its call stacks; without page tables of the arena and clients
  * @allocs: successful allocations
- * @frees: spans freed, swept ones included
+ * @frees: spans freed, including swept spans
  * @failed_allocs: refused or failed allocations
- * @invalid_frees: frees and resizes of what was not an allocated span, frees of
- *	spans with finalizers
+ * @invalid_frees: frees and resizes of an address at which no allocated span starts, and
+ *	frees of spans with finalizers
  * @grows: times the heap grew
  * @scavenge_passes: passes over the idle spans, by the scavenger or on request
  * @scavenged_bytes: given back to the system so far
- * @tlb_flushes: flushes of all CPUs' TLBs, one per batch released
+ * @tlb_flushes: flushes of the TLBs of all CPUs, one per batch released
  * @largest_free_pages: length of the longest free span, in pages
- * @orphan_bytes: in use by clients that have unregistered, or left by modules that
- *	allocated without a client and are gone
+ * @orphan_bytes: in spans of unregistered clients, and in spans that unloaded modules
+ *	allocated without a client
  * @refaulted_bytes: backed within 60 s after their unit of 64 KiB had lost pages
  * @zeroed_bytes: cleared for __GFP_ZERO or init_on_alloc
- * @zero_skipped_bytes: not cleared, because known to be zero
+ * @zero_skipped_bytes: not cleared for them, because known to be zero
  */
 struct spanheap_stats {
 	u64 arena_bytes;
@@ -191,7 +190,7 @@ struct spanheap_stats {
  * @obj: the object, still allocated
  * @arg: as given to spanheap_add_finalizer()
  *
- * Process context, may sleep; no lock of the heap's is held.
+ * Process context, may sleep; the heap holds no lock.
  */
 typedef void (*spanheap_finalizer_t)(void *obj, void *arg);
 
@@ -229,7 +228,7 @@ void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
 
 /**
  * struct spanheap_mempool - the pool_data of a mempool of spans
- * @client: who pays, or NULL
+ * @client: the client to charge, or NULL
  * @nr_pages: length of each span in pages
  *
  * mempool_create(min_nr, spanheap_mempool_alloc, spanheap_mempool_free, &pool)

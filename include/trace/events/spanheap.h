@@ -11,12 +11,12 @@
 #include <linux/tracepoint.h>
 
 /*
- * Lengths are in pages. A client's name may have spaces, so it comes last. It is an array,
- * as the kernels disagree about how a string of any length is assigned.
+ * Lengths are in pages. A client's name may have spaces, so it is the last field. The name
+ * is an array, because kernel versions assign strings of variable length differently.
  *
- * A span is traced while it is its owner's alone: as allocated before it can be freed, as
- * freed before it can be allocated. So a replay of alloc, free and resize, in the order
- * in which they happened, gives what was in use at any moment, and has no address twice.
+ * Only the owner of an OWNED span traces it: an allocation before the span can be freed, and
+ * a free before the span can be allocated again. So a replay of alloc, free and resize, in
+ * the order in which they happened, shows the spans in use at any moment, and no address twice.
  */
 
 TRACE_EVENT(spanheap_alloc,
