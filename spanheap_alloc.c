@@ -3,10 +3,10 @@
  * One allocation and one free, top to bottom.
  *
  * An allocation pops a cached span. If no cache has one, the page heap carves one
- * out of its free lists, after sweeping and growing where that is needed, and the
- * span gets memory for those of its pages that lack it. A free pushes the span on the
- * CPU's cache, or puts it back into the page heap. Both fast paths come first below,
- * then each slower step in the order in which it is tried.
+ * out of its free lists, and sweeps or grows first if necessary. Then pages of the span
+ * that have no memory get memory. A free pushes the span into the CPU's cache, or puts
+ * it back into the page heap. Both fast paths come first below, then the slower steps in
+ * the order in which they are tried.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -18,19 +18,19 @@
 
 #include "spanheap_internal.h"
 
-#define RETRY_TICKS	max(HZ / 50, 1)	/* between two tries of __GFP_NOFAIL */
+#define RETRY_TICKS	max(HZ / 50, 1)	/* between two attempts of __GFP_NOFAIL */
 #define RELEASE_WAITS	64u	/* batches of releasers an allocation waits for, at most */
-#define CLEAR_BATCH	1024u	/* pages cleared between two looks at the task's signals */
+#define CLEAR_BATCH	1024u	/* pages cleared between two checks for a fatal signal */
 
 /* ---- allocation: a cached span ---- */
 
-/* In the section: is the allocation just counted a sample of the profile? */
+/* In the section: is the allocation that was just counted a sample of the profile? */
 static bool prof_due(const struct span_cache *c)
 {
 	return unlikely(c->n.popped_pages > c->prof_at);
 }
 
-/* In the section: s goes to the client. Must it be cleared? */
+/* In the section: count s as the client's. Returns whether s must be cleared. */
 static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bool charged,
 			struct span *s, u32 obj_size, gfp_t gfp)
 {
@@ -39,7 +39,7 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bo
 	if (likely(!charged))
 		count_in(client, n, s->nr_pages);
 	n->allocs++;
-	WRITE_ONCE(c->n.allocs, c->n.allocs + 1);	/* before its pages, see cache_sum() */
+	WRITE_ONCE(c->n.allocs, c->n.allocs + 1);	/* before the pages, see cache_sum() */
 	WRITE_ONCE(c->n.popped_pages, c->n.popped_pages + s->nr_pages);
 	if (obj_size)
 		c->n.extra_objects += extra_objects(s->nr_pages, obj_size);
@@ -52,7 +52,7 @@ static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bo
 	return s->needzero;
 }
 
-/* s goes into the cache, and the section is left */
+/* Push s into the cache and leave the section */
 static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span *s)
 {
 	struct llist_node *spill = cache_push(&h->caches, c, s);
@@ -64,7 +64,7 @@ static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span
 	}
 }
 
-/* The address of a span that was cached; NULL: none is, or the client is at its limit */
+/* Returns a cached span's address, or NULL if there is none or the client is at its limit */
 static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_client *client,
 					  u32 nr, u32 obj_size, gfp_t gfp, unsigned long caller)
 {
@@ -82,7 +82,7 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 		return NULL;
 	}
 	word = READ_ONCE(s->word);
-	/* OWNED before it is counted: the invariant check compares */
+	/* OWNED before it is counted: the invariant check compares both */
 	if (unlikely(!span_move_seen(h, s, word, SPAN_CACHED, SPAN_OWNED))) {
 		cache_leave(c);
 		return NULL;
@@ -102,7 +102,7 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 	if (clear)
 		spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
 	compat_kasan_use(addr, nr, true);
-	/* While it is OWNED: traced after its last free, and before its next */
+	/* Trace while s is OWNED: after its last free and before its next one */
 	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller, client->name);
 	if (!spanheap_publish(h, s, word, client, obj_size, caller, 0))
 		return NULL;
@@ -112,8 +112,8 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 }
 
 /*
- * A good request, and of what caches have. __GFP_NOFAIL is good with some flags only,
- * which is looked at where it costs nothing: in the slow path.
+ * Is the request valid, and can a cache serve it? GFP_PLAIN excludes __GFP_NOFAIL, which is
+ * valid with some flags only; the slow path checks these.
  */
 static bool cacheable(struct spanheap *h, size_t nr_pages, unsigned int align_shift,
 		      size_t obj_size, gfp_t gfp)
@@ -148,7 +148,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 
 /* ---- free: into the cache ---- */
 
-/* In the section: s, OWNED now, comes from the client that had it */
+/* In the section: count the free of s, which is OWNED */
 static void count_free(struct span_cache *c, struct span *s)
 {
 	struct spanheap_client *client = s->client;
@@ -159,7 +159,7 @@ static void count_free(struct span_cache *c, struct span *s)
 	else
 		count_out(client, n, s->nr_pages);
 	n->frees++;
-	WRITE_ONCE(c->n.frees, c->n.frees + 1);	/* before its pages, see cache_sum() */
+	WRITE_ONCE(c->n.frees, c->n.frees + 1);	/* before the pages, see cache_sum() */
 	WRITE_ONCE(c->n.pushed_pages, c->n.pushed_pages + s->nr_pages);
 	if (s->obj_size)
 		c->n.extra_objects -= extra_objects(s->nr_pages, s->obj_size);
@@ -167,7 +167,7 @@ static void count_free(struct span_cache *c, struct span *s)
 	WRITE_ONCE(s->client, NULL);
 }
 
-/* As push_and_leave(), but s is cleared first, which takes too long for the section */
+/* Clear s outside of the section, because that takes long, then push_and_leave() */
 static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, struct span *s)
 {
 	cache_leave(c);
@@ -182,26 +182,26 @@ static noinline void leave_clear_push(struct spanheap *h, struct span_cache *c, 
 	}
 }
 
-/* What a free saw at its address when it began: it frees that use of that record, or none */
+/* The record and its use at the start of a free: the free ends this use, or none */
 struct seen {
-	struct span *s;			/* NULL: it has not looked yet */
+	struct span *s;			/* NULL: not looked up yet */
 	u64 word;
 };
 
-/* The caller keeps preemption off or has the heap lock, so the record stays a record */
+/* Preemption is off or the heap lock is held, so the memory of the record stays a record */
 static __always_inline struct seen look(struct spanheap *h, const void *addr)
 {
 	struct seen seen = { .s = spanheap_span_at(h, addr) };
 
-	/* The word before the fields, which it vouches for when it is swapped */
+	/* The compare-and-swap of the word validates the fields that are read after it */
 	if (likely(seen.s))
-		seen.word = smp_load_acquire(&seen.s->word);
+		seen.word = smp_load_acquire(&seen.s->word);	/* before the fields */
 	return seen;
 }
 
 /*
- * Does an in-use span start at addr that a cache may take? The map has a span's last
- * page, too, so compare the start.
+ * Does an in-use span that a cache may take start at addr? The map also has the last page
+ * of a span, so compare the start.
  */
 static __always_inline bool may_cache(struct spanheap *h, const void *addr, struct seen seen)
 {
@@ -210,7 +210,7 @@ static __always_inline bool may_cache(struct spanheap *h, const void *addr, stru
 		      seen.s->nr_pages <= h->caches.max_pages);
 }
 
-/* Take what was seen out of use, unless its free has to take the heap lock */
+/* End the use that was seen, unless its free has to take the heap lock */
 static __always_inline bool claim_seen(struct seen seen)
 {
 	return (seen.word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&
@@ -218,7 +218,7 @@ static __always_inline bool claim_seen(struct seen seen)
 	       seen.word;
 }
 
-/* What was seen at addr is OWNED now, and goes into the cache; the section is left */
+/* Free the span that was seen at addr, OWNED now, into the cache and leave the section */
 static __always_inline void free_to_cache(struct spanheap *h, struct span_cache *c,
 					  const void *addr, unsigned long caller,
 					  struct seen seen)
@@ -229,12 +229,12 @@ static __always_inline void free_to_cache(struct spanheap *h, struct span_cache 
 
 	prefetchw(s->ahead);
 	compat_kasan_use((void *)addr, nr, false);
-	/* While it is OWNED: once it is pushed it may be allocated again */
+	/* Trace while s is OWNED: once pushed, s may be allocated again */
 	trace_spanheap_free((unsigned long)addr, nr, caller, s->client->name);
 	count_free(c, s);
 	s->needzero = !clear;
 	s->freer = caller;
-	/* CACHED now that it is counted: the invariant check compares */
+	/* CACHED after it is counted: the invariant check compares both */
 	if (!span_move_seen(h, s, seen.word, SPAN_OWNED, SPAN_CACHED))
 		cache_leave(c);
 	else if (clear)
@@ -268,7 +268,7 @@ void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long call
 
 /* ---- allocation: out of the page heap ---- */
 
-/* Charge nr pages; a client at its limit first sweeps its own dead spans */
+/* Charge nr pages. If the client is at its limit, sweep its own spans and try again. */
 static bool charge_or_sweep(struct spanheap *h, struct spanheap_client *client, u32 nr,
 			    bool may_sweep)
 {
@@ -283,7 +283,7 @@ static bool charge_or_sweep(struct spanheap *h, struct spanheap_client *client, 
 }
 
 /*
- * __spanheap_carve(), with all that it may need: records, and map leaves where the
+ * __spanheap_carve() with the memory that it may need: records, and map leaves if the
  * heap grows. -ENOSPC: nothing fits; -ENOMEM: no memory for records or leaves.
  */
 static struct span *carve(struct spanheap *h, struct spanheap_client *client, u32 nr,
@@ -321,7 +321,10 @@ static struct span *carve(struct spanheap *h, struct spanheap_client *client, u3
 	return s;
 }
 
-/* Releasers hold spans that will be free soon: wait for a batch. Releasers allocate nothing. */
+/*
+ * Wait until a releaser puts the spans of its batch back. This cannot deadlock in reclaim,
+ * because releasers allocate nothing.
+ */
 static bool wait_for_release(struct spanheap *h)
 {
 	if (!READ_ONCE(h->nr_releasing))
@@ -338,9 +341,9 @@ static bool wait_for_release(struct spanheap *h)
 }
 
 /*
- * A span out of the free lists, OWNED, charged and counted, or ERR_PTR. Steps in
- * their order: what is free; what a sweep frees; growth; what releasers hold at the
- * moment; what is cached.
+ * Returns a span from the free lists, OWNED, charged and counted, or ERR_PTR. Tries in this
+ * order: free spans; spans that a sweep frees; growth; spans that releasers hold at the
+ * moment; cached spans.
  */
 static struct span *alloc_span(struct spanheap *h, struct spanheap_client *client, u32 nr,
 			       u32 align, u32 obj_size, gfp_t gfp)
@@ -351,7 +354,7 @@ static struct span *alloc_span(struct spanheap *h, struct spanheap_client *clien
 
 	if (!charge_or_sweep(h, client, nr, may_sweep))
 		return ERR_PTR(-EDQUOT);
-	/* Long spans that are freed and allocated in turn: the heap does not grow for them */
+	/* Complete deferred frees of long spans first, so that the heap need not grow */
 	if (nr > FREE_NOW_PAGES && may_wait && READ_ONCE(h->nr_releasing))
 		spanheap_finish_frees(h);
 	s = carve(h, client, nr, align, obj_size, gfp, false);
@@ -372,7 +375,7 @@ static struct span *alloc_span(struct spanheap *h, struct spanheap_client *clien
 	return s;
 }
 
-/* alloc_span(), and memory for all of its pages */
+/* alloc_span(), then memory for all pages of the span */
 static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client *client,
 				      u32 nr, u32 align, u32 obj_size, gfp_t gfp)
 {
@@ -384,7 +387,7 @@ static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client
 	return ERR_PTR(-ENOMEM);
 }
 
-/* Guard pages that still have memory lose it, now or as soon as a worker runs */
+/* Take the memory of new guard pages away, now or in a worker */
 static void arm_guards(struct spanheap *h, gfp_t gfp)
 {
 	if (gfpflags_allow_blocking(gfp))
@@ -393,7 +396,7 @@ static void arm_guards(struct spanheap *h, gfp_t gfp)
 		queue_work(spanheap_wq, &h->free_work);
 }
 
-/* s, OWNED, backed and counted, becomes its client's */
+/* Give s, which is OWNED, backed and counted, to its client. False: see span_move(). */
 static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned long caller)
 {
 	struct spanheap_client *client = s->client;
@@ -416,7 +419,7 @@ static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned 
 	return ok;
 }
 
-/* Is an allocation that no cache served a sample of the profile? Returns its distance, or 0. */
+/* An allocation that no cache served: returns the distance if it is a sample, else 0 */
 static u64 prof_due_slow(struct spanheap *h, u32 nr)
 {
 	struct span_cache *c = h->caches.cpu ? cache_enter(&h->caches) : NULL;
@@ -431,7 +434,7 @@ static u64 prof_due_slow(struct spanheap *h, u32 nr)
 	return due;
 }
 
-/* 0, or why this can never be had; align in pages */
+/* Returns 0, or the error of a request that can never succeed; align is in pages */
 static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 			 size_t obj_size, gfp_t gfp)
 {
@@ -452,8 +455,8 @@ static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 }
 
 /*
- * alloc_backed_span(), and for __GFP_NOFAIL again and again, but for what can never be
- * had: more than the client's limit, or anything once the arena is gone.
+ * alloc_backed_span(). With __GFP_NOFAIL, retry until it succeeds, unless it never can: the
+ * request is over the client's limit, or the arena is lost.
  */
 static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *client,
 				   u32 nr, u32 align, u32 obj_size, gfp_t gfp)
@@ -472,7 +475,7 @@ static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *c
 	}
 }
 
-/* NULL, counted, traced and logged */
+/* Count, trace and log a failure; returns NULL */
 static void *refuse(struct spanheap *h, struct spanheap_client *client, size_t nr_pages,
 		    gfp_t gfp, unsigned long caller, int err)
 {
@@ -516,7 +519,7 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 
 /* ---- memory for a span ---- */
 
-/* s has pages that hold old data of the system's */
+/* s has new pages from the system, which may hold old data */
 static void set_dirty(struct span *s)
 {
 	s->needzero = true;
@@ -524,8 +527,8 @@ static void set_dirty(struct span *s)
 }
 
 /*
- * Give an OWNED span memory everywhere and clear what must be clear; no lock is
- * held. On failure the span is still consistent: nr_released is what is missing.
+ * Back all pages of an OWNED span and clear those that must be zero; no lock is held. On
+ * failure the span is still consistent: nr_released counts the pages without memory.
  */
 static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 		      u32 *cleared)
@@ -561,7 +564,7 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 	return true;
 }
 
-/* What an allocation wants of its span, OWNED by the caller: memory, and zeros */
+/* Give s, OWNED by the caller, the memory and the zeros that gfp asks for */
 bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 {
 	bool zero = wants_zero(s, s->client, gfp), grows = s->nr_released;
@@ -586,7 +589,7 @@ bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 
 /*
  * Claim the in-use span that starts at addr, with its specials. NULL: there is no such
- * span, it is not what was seen, or it has the finalizer *fn.
+ * span, its use is not the one that was seen, or it has the finalizer *fn.
  */
 static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct seen seen,
 				    struct rb_root *specials, spanheap_finalizer_t *fn)

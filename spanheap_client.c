@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The registry of clients: they come, they go, and what they leave behind becomes
+ * The registry of clients. Spans that a client does not free before it unregisters become
  * orphans, which stay allocated until they are freed.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
@@ -76,7 +76,7 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 		list_add_tail(&c->list, &h->clients);
 	mutex_unlock(&h->clients_lock);
 	if (!err) {
-		/* For the spans of a client whose module goes and forgets to end it */
+		/* Keeps the heap for a client whose module unloads without unregistering it */
 		__module_get(THIS_MODULE);
 		return c;
 	}
@@ -85,13 +85,13 @@ out:
 	return ERR_PTR(err);
 }
 
-/* The owner of s is gone. Under the heap lock; nobody else changes s meanwhile. */
+/* Make s, whose owner is gone, an orphan. The caller makes sure that nobody else changes s. */
 void __spanheap_orphan(struct spanheap *h, struct span *s)
 {
 	struct spanheap_client *c = s->client;
 
 	lockdep_assert_held(&h->lock);
-	if (!h->pinned) {	/* let go by __orphan_done() */
+	if (!h->pinned) {	/* __orphan_done() puts the module */
 		__module_get(THIS_MODULE);
 		h->pinned = true;
 	}
@@ -103,11 +103,11 @@ void __spanheap_orphan(struct spanheap *h, struct span *s)
 	if (c->sweep && span_state(s) == SPAN_INUSE)
 		__spanheap_busy_del(h, s);
 	WRITE_ONCE(s->client, h->orphan);
-	/* No cache: the free of the last lets the module go */
+	/* Send the free to the heap lock: the free of the last orphan puts the module */
 	span_set_slow(s);
 }
 
-/* One batch of the walk over c's spans: re-points them, tells of the first ten */
+/* One batch of the walk: make orphans of c's spans, and report the first LEAKS_SHOWN */
 static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 			unsigned int *shown)
 {
@@ -127,7 +127,7 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 		__spanheap_orphan(h, s);
 	}
 	if (idx >= h->used)
-		idx = U32_MAX;	/* that was the last */
+		idx = U32_MAX;	/* the walk is complete */
 	spin_unlock_irqrestore(&h->lock, flags);
 	for (i = 0; i < n; i++)
 		pr_warn("  %p, %u pages, allocated by %s\n", span_addr(h, &leaks[i]),
@@ -136,7 +136,7 @@ static u32 orphan_batch(struct spanheap *h, struct spanheap_client *c, u32 idx,
 	return idx;
 }
 
-/* Orphans live in this module's arena until they are freed */
+/* Report that c leaves spans, and make orphans of them */
 static void make_orphans(struct spanheap *h, struct spanheap_client *c,
 			 struct client_counts *sum)
 {
@@ -151,15 +151,15 @@ static void make_orphans(struct spanheap *h, struct spanheap_client *c,
 	}
 }
 
-/* Whoever found the client in a span is done with it. The module waits for this at exit. */
+/* No RCU reader uses the client any more. spanheap_exit() waits for this callback. */
 static void free_client_rcu(struct rcu_head *rcu)
 {
 	free_client(container_of(rcu, struct spanheap_client, rcu));
 }
 
 /*
- * Has c, which allocates no more, freed all it had? What is summed up while others free
- * is at most the truth, so as many frees as allocations are all there will be.
+ * Has c freed all its spans? c allocates no more. While frees go on, the sum of frees is at
+ * most the true number, so if it equals the allocations no free is missing.
  */
 static bool all_freed(struct spanheap_client *c)
 {
@@ -169,12 +169,12 @@ static bool all_freed(struct spanheap_client *c)
 	return sum.allocs == sum.frees;
 }
 
-/* c has spans, or one is being freed at the moment */
+/* c has spans left, or another CPU is freeing the last of them */
 static void leave_spans(struct spanheap *h, struct spanheap_client *c)
 {
 	struct client_counts sum;
 
-	/* Frees take the heap lock now, and see either client of a span */
+	/* Frees now take the heap lock, and find a span either before or after it is orphaned */
 	spanheap_cache_pause(&h->caches);
 	spanheap_client_sum(c, &sum);
 	if (sum.pages)
@@ -182,7 +182,7 @@ static void leave_spans(struct spanheap *h, struct spanheap_client *c)
 	spanheap_cache_resume(&h->caches);
 }
 
-/* Interrupts no CPU, and waits for none unless the client leaves spans */
+/* Interrupts no CPU, and waits for CPUs only if the client leaves spans */
 void spanheap_heap_unregister(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
@@ -191,7 +191,8 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 		      "spanheap: unregistering from within a callback\n"))
 		return;
 	spanheap_client_quiesce(c);
-	spanheap_sysfs_del_client(c);	/* first: the name is free when it leaves the list */
+	/* First, because a name that is not in the list must be free in sysfs */
+	spanheap_sysfs_del_client(c);
 	mutex_lock(&h->clients_lock);
 	list_del(&c->list);
 	mutex_unlock(&h->clients_lock);

@@ -11,13 +11,13 @@
 
 static struct dentry *dir;
 
-/* One span as it was: a reader holds no lock while it prints */
+/* A copy of one span, so that a reader prints without a lock */
 struct spans_iter {
 	struct span span;
 	char name[SPANHEAP_NAME_MAX + 1];
 };
 
-/* The position in the file is a page index: spans may come and go meanwhile */
+/* The file position is a page index, which stays valid while spans come and go */
 static void *spans_start(struct seq_file *m, loff_t *pos)
 {
 	struct spanheap *h = spanheap_heap;
@@ -32,7 +32,7 @@ static void *spans_start(struct seq_file *m, loff_t *pos)
 		return NULL;
 	idx = *pos;
 	do {
-		rcu_read_lock();	/* a client is freed a grace period after its spans */
+		rcu_read_lock();	/* a client is freed a grace period after its last span */
 		spin_lock_irqsave(&h->lock, flags);
 		s = __spanheap_walk(h, &idx);
 		if (s) {
@@ -60,7 +60,7 @@ static void spans_stop(struct seq_file *m, void *v)
 {
 }
 
-/* How long the oldest part of a free span has been idle, to an epoch; 0: it has no memory */
+/* Idle time of the oldest part of a free span, exact to an epoch; 0 without memory */
 static unsigned int idle_ms(struct spanheap *h, const struct span *s)
 {
 	u32 epochs = READ_ONCE(h->epoch) - s->epoch;
@@ -68,7 +68,7 @@ static unsigned int idle_ms(struct spanheap *h, const struct span *s)
 	return has_backed(s) ? jiffies_to_msecs(epochs * READ_ONCE(h->epoch_ticks)) : 0;
 }
 
-/* page pages state released_pages idle_ms client caller */
+/* Columns: page pages state released_pages idle_ms client caller */
 static int spans_show(struct seq_file *m, void *v)
 {
 	static const char * const names[] = {
@@ -108,7 +108,7 @@ static const struct file_operations spans_fops = {
 	.release = seq_release_private,
 };
 
-/* Free spans by size: pages, how many spans */
+/* Free spans by length: pages, number of spans */
 static int free_show(struct seq_file *m, void *v)
 {
 	struct spanheap *h = spanheap_heap;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Other modules, when their text goes.
+ * What to do when the text of other modules goes away.
  *
- * A module that calls this one keeps it loaded. So when a module goes, this one is told
- * before anybody could unload it, and makes orphans of the anonymous spans that the
- * module leaves: they hold this module until the last of them is freed. Whatever names
- * a call site in text that goes gets a number for it, see spanheap_site.c.
+ * A module that calls spanheap keeps spanheap loaded. When such a module unloads, the notifier
+ * runs before spanheap could be unloaded. It makes orphans of the anonymous spans that the
+ * module leaves, and orphans keep spanheap loaded. In records and stacks, it replaces each call
+ * site in text that goes by a number, see spanheap_site.c.
  *
- * All that costs a walk over the span map for each module that goes, and for each that
- * is loaded; an allocation or a free pays nothing.
+ * The price is a walk over the span map for each module that loads or unloads. An
+ * allocation or a free pays nothing.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -22,22 +22,22 @@
 
 #define WALK_BATCH	64	/* spans looked at per hold of the heap lock */
 
-/* Instead of a call site's number */
+/* Values of text_walk.known that are not the number of a call site */
 #define SITE_OTHERS	0			/* in the text of another module */
 #define SITE_NOBODYS	(SITE_MAX + 1)		/* in no module's text */
 
 struct text_walk {
 	const struct text_end *end;
 	struct xarray known;		/* call site -> its number, or one of the above */
-	unsigned long unknown;		/* a call site to put there, or 0 */
-	bool again;			/* a span was between two owners, or resized */
+	unsigned long unknown;		/* a call site to add to known, or 0 */
+	bool again;			/* a span was OWNED: walk once more */
 
 	u32 spans;			/* new orphans that the module leaves */
 	u64 pages;
-	struct span leaks[LEAKS_SHOWN];	/* the first of them */
+	struct span leaks[LEAKS_SHOWN];	/* the first of them, for the report */
 };
 
-/* Is the text of this call site, or number of one, about to go? */
+/* Is a call site, or the number of one, in the text that goes? */
 static bool ends(struct spanheap *h, const struct text_end *end, unsigned long site)
 {
 	if (site > SITE_MAX)
@@ -45,7 +45,7 @@ static bool ends(struct spanheap *h, const struct text_end *end, unsigned long s
 	return site && spanheap_site_module(h, site) == end->mod;
 }
 
-/* What is known of a call site. False: nothing yet. */
+/* Look a call site up. False: learn() has to add it first. */
 static bool known(struct text_walk *w, unsigned long site, unsigned long *number)
 {
 	void *entry = xa_load(&w->known, site);
@@ -58,7 +58,10 @@ static bool known(struct text_walk *w, unsigned long site, unsigned long *number
 	return true;
 }
 
-/* Does nobody who is still there have the anonymous span that was allocated at this site? */
+/*
+ * Does the anonymous span that was allocated at this site belong to no loaded module?
+ * Returns false if learn() has to add the site first.
+ */
 static bool leaves(struct spanheap *h, struct text_walk *w, unsigned long site, bool *left)
 {
 	unsigned long number;
@@ -76,7 +79,7 @@ static bool leaves(struct spanheap *h, struct text_walk *w, unsigned long site, 
 	return true;
 }
 
-/* A number in the place of an address in text that goes. False: learn it first. */
+/* Replace an address in text that goes by a number. False: learn() has to add it first. */
 static bool rename_site(struct spanheap *h, struct text_walk *w, unsigned long *site)
 {
 	unsigned long addr = READ_ONCE(*site), number;
@@ -89,12 +92,12 @@ static bool rename_site(struct spanheap *h, struct text_walk *w, unsigned long *
 		return true;
 	if (!known(w, addr, &number))
 		return false;
-	/* In a span, an allocation from a cache may write its own at the same time */
+	/* An allocation from a cache may write its own call site at the same time: keep that */
 	cmpxchg(site, addr, number);
 	return true;
 }
 
-/* The owner of s goes. False: learn its call site first. */
+/* Make s an orphan if its owner goes. False: learn() has to add its call site first. */
 static bool __make_orphan(struct spanheap *h, struct text_walk *w, struct span *s)
 {
 	bool left;
@@ -107,7 +110,7 @@ static bool __make_orphan(struct spanheap *h, struct text_walk *w, struct span *
 		w->again = true;
 		return true;
 	}
-	/* With SPAN_SLOW, s stays as it is while the heap lock is held: look once more */
+	/* With SPAN_SLOW set, only holders of the heap lock change s. So check s again. */
 	if (!span_set_slow(s) || s->client != h->anon)
 		return true;
 	if (!leaves(h, w, s->caller, &left))
@@ -126,7 +129,7 @@ static bool __make_orphan(struct spanheap *h, struct text_walk *w, struct span *
 	return true;
 }
 
-/* False: learn w->unknown, and look at s again */
+/* False: learn() has to add w->unknown, then look at s again */
 static bool __look_at(struct spanheap *h, struct text_walk *w, struct span *s)
 {
 	if (w->end->mod_goes && READ_ONCE(s->client) == h->anon &&
@@ -134,13 +137,13 @@ static bool __look_at(struct spanheap *h, struct text_walk *w, struct span *s)
 		if (!__make_orphan(h, w, s))
 			return false;
 		if (span_state(s) == SPAN_OWNED)
-			return true;	/* still the address, for the next time */
+			return true;	/* keep the address for the next walk */
 	}
 	return rename_site(h, w, &s->caller) &&
 	       (span_state(s) != SPAN_CACHED || rename_site(h, w, &s->freer));
 }
 
-/* Returns where to go on, U32_MAX: nowhere */
+/* Returns the page index to continue at, or U32_MAX at the end */
 static u32 look_at_some(struct spanheap *h, struct text_walk *w, u32 idx)
 {
 	unsigned long flags;
@@ -165,7 +168,7 @@ static u32 look_at_some(struct spanheap *h, struct text_walk *w, u32 idx)
 	return idx;
 }
 
-/* Outside of the lock: a name is looked up, and memory allocated */
+/* Add w->unknown to w->known. Allocates memory, so the heap lock must not be held. */
 static void learn(struct spanheap *h, struct text_walk *w)
 {
 	unsigned long number;
@@ -177,12 +180,12 @@ static void learn(struct spanheap *h, struct text_walk *w)
 		snprintf(text, sizeof(text), "%ps", (void *)w->unknown);
 		number = strchr(text, '[') ? SITE_OTHERS : SITE_NOBODYS;
 	}
-	/* The text will not be there for a second try */
+	/* Do not fail: the text is gone when the notifier returns */
 	xa_store(&w->known, w->unknown, xa_mk_value(number), GFP_KERNEL | __GFP_NOFAIL);
 	w->unknown = 0;
 }
 
-/* Of a stack in the profile; no lock is held */
+/* rename_site() for a stack in the profile; no lock is held */
 static void rename_in_stack(struct spanheap *h, unsigned long *site, void *arg)
 {
 	struct text_walk *w = arg;
@@ -204,7 +207,7 @@ static void report(struct spanheap *h, const struct text_walk *w)
 			spanheap_site_text(h, w->leaks[i].caller, buf));
 }
 
-/* The call sites of bad frees: a module at the same addresses is reported anew */
+/* Forget call sites of bad frees, so that a new module at the same address is reported */
 static void forget_bad_callers(struct spanheap *h, const struct text_end *end)
 {
 	unsigned long caller;
@@ -215,7 +218,7 @@ static void forget_bad_callers(struct spanheap *h, const struct text_end *end)
 			xa_erase_irq(&h->bad_callers, caller);
 }
 
-/* Text is about to go, and perhaps the module with it. May sleep. */
+/* Handle text, and perhaps a module, that is about to go. May sleep. */
 void spanheap_text_ends(struct spanheap *h, const struct text_end *end)
 {
 	struct text_walk *w = kzalloc(sizeof(*w), GFP_KERNEL | __GFP_NOFAIL);

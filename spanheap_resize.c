@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Changing the length of a span in place. The span is OWNED meanwhile, so that a
- * free or a second resize of it is refused as a bad one.
+ * Changing the length of a span in place. The span is OWNED during the resize, so that the
+ * heap refuses a free or a second resize of it as a bad one.
  */
 #include <linux/mm.h>
 #include <compat/kasan.h>
@@ -10,8 +10,8 @@
 #include "spanheap_internal.h"
 
 /*
- * The in-use span that starts at addr is claimed (old: its word) and leaves its
- * busy list, or there is none
+ * Claim the in-use span that starts at addr and take it off its busy list. Returns its
+ * word in *old, or NULL if there is no such span.
  */
 static struct span *__claim_at(struct spanheap *h, const void *addr, u64 *old)
 {
@@ -27,14 +27,14 @@ static struct span *__claim_at(struct spanheap *h, const void *addr, u64 *old)
 	return s;
 }
 
-/* s is going to be nr pages long, and so to hold more or fewer objects */
+/* Update the number of objects for a new length of nr pages */
 static void __count_objects(struct spanheap *h, const struct span *s, u32 nr)
 {
 	h->extra_objects += extra_objects(nr, s->obj_size) -
 			    extra_objects(s->nr_pages, s->obj_size);
 }
 
-/* Carve nr pages behind s, which the caller OWNs, and back them; ERR_PTR if that fails */
+/* Carve nr pages behind s, which the caller owns, and back them. ERR_PTR on failure. */
 static struct span *carve_behind(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 {
 	struct prep p = PREP_INIT(p);
@@ -74,7 +74,7 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 		return false;
 	}
 	compat_kasan_use(span_addr(h, n), nr - old, true);
-	/* Both spans are this task's, so that no look-up is in the leaves of the second */
+	/* Both spans are OWNED by this task, so no look-up depends on the second one's leaves */
 	spanheap_map_cover(h, s->start, n->start, s->start + nr);
 	spin_lock_irqsave(&h->lock, flags);
 	__spanheap_map_clear(h, n);
@@ -117,7 +117,7 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp,
 		spanheap_age_now(h, t);
 	}
 	spin_lock_irqsave(&h->lock, flags);
-	/* Before the tail can be allocated again */
+	/* Trace before the tail can be allocated again */
 	trace_spanheap_resize((unsigned long)span_addr(h, s), old, nr, true, caller,
 			      s->client->name);
 	__spanheap_use_end(h, t, clear, drop);
@@ -126,7 +126,6 @@ static bool shrink_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp,
 	return true;
 }
 
-/* The span is OWNED meanwhile: a free or a second resize of it is a bad one */
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller)
 {
@@ -144,7 +143,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	s = __claim_at(h, addr, &word);
 	c = s ? s->client : NULL;
 	if (c && !__spanheap_client_get(c)) {
-		/* c is being unregistered: s is becoming an orphan */
+		/* c is being unregistered, and s becomes an orphan */
 		WRITE_ONCE(s->word, word + SPAN_USE);
 		if (c->sweep)
 			__spanheap_busy_back(h, s);
@@ -160,7 +159,7 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 	if ((u64)nr_pages << PAGE_SHIFT < s->obj_size)
 		done = false;
 	else if (s->guarded && nr_pages != s->nr_pages)
-		done = false;	/* the guard would not be behind the span */
+		done = false;	/* the guard page must stay right behind the span */
 	else if (nr_pages > s->nr_pages)
 		done = grow_span(h, s, nr_pages, gfp);
 	else if (nr_pages < s->nr_pages && word & SPAN_SLOW &&
@@ -168,15 +167,15 @@ bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 		done = false;
 	else if (nr_pages < s->nr_pages && s->client->sweep &&
 		 READ_ONCE(s->sweep) != SWEEP_NONE && !spanheap_in_callback(h, true))
-		done = false;	/* another task's sweep callback may read what would go */
+		done = false;	/* another task's sweep callback may read the tail */
 	else if (nr_pages < s->nr_pages)
 		done = shrink_span(h, s, nr_pages, gfp, caller);
 	else
 		done = true;
-	if (!done || nr_pages >= old)	/* else shrink_span() has traced it */
+	if (!done || nr_pages >= old)	/* shrink_span() traces its own success */
 		trace_spanheap_resize((unsigned long)addr, old, nr_pages, done, caller, c->name);
 	spin_lock_irqsave(&h->lock, flags);
-	/* A new use: the span's length is another, see free_to_cache() */
+	/* Begin a new use, so that a free that has seen the old length fails */
 	smp_store_release(&s->word, word + SPAN_USE);
 	if (c->sweep)
 		__spanheap_busy_back(h, s);

@@ -3,9 +3,9 @@
  * When and how much to give back: by age at each tick, for growth, under memory
  * pressure, on request.
  *
- * A thread does the first two, beside the tasks that allocate. It works for 2 % of the
- * time at most, and sleeps for long while nothing is idle. It runs no callbacks: those
- * of clients may block, see the background of spanheap_sweep.c.
+ * A thread does the first two. It takes at most 2 % of a CPU, and sleeps for long while
+ * nothing is idle. It runs no callbacks of clients, because these may block; the workers of
+ * spanheap_sweep.c run them.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -21,18 +21,18 @@
 
 #include "spanheap_internal.h"
 
-#define SHRINK_PAGES	1024	/* the system asks for so many at once */
+#define SHRINK_PAGES	1024	/* batch of the shrinker */
 #define TICK_MIN_MS	10u
-#define QUIET_TICKS	4u	/* between two ticks while nothing is idle */
-#define REST		49u	/* times as long as a batch took */
-#define BORROW_NS	NSEC_PER_SEC	/* of rest, that growth may do without for now */
+#define QUIET_TICKS	4u	/* ticks between two checks while nothing is idle */
+#define REST		49u	/* rest after a batch, in times of the batch */
+#define BORROW_NS	NSEC_PER_SEC	/* rest that work for growth may postpone */
 
-/* Growth: what may be resident beyond the most that was in use lately */
-#define CPU_PAGES	(SZ_128K >> PAGE_SHIFT)	/* for each CPU, at least two */
-#define SLACK_MIN	64	/* released beyond that, so that the next one need not, at least */
+/* Growth: pages that may be resident beyond the recent peak of pages in use */
+#define CPU_PAGES	(SZ_128K >> PAGE_SHIFT)	/* for each CPU, and for two at least */
+#define SLACK_MIN	64	/* minimum released beyond the excess, to save the next release */
 #define DRAIN_TICKS	(HZ / 10)	/* between two drains for growth */
 
-/* The net: what an allocation itself releases */
+/* Last resort: an allocation itself releases pages */
 #define NET_EXTRA	(SZ_16M >> PAGE_SHIFT)
 #define NET_PAGES	256u
 
@@ -43,12 +43,12 @@ bool spanheap_log_passes;
 static struct task_struct *scav_task;
 static bool scav_kicked;
 static struct shrinker *shrinker;
-static DEFINE_MUTEX(life_lock);		/* running; knobs outlive the heap */
+static DEFINE_MUTEX(life_lock);		/* running; parameters can be written without a heap */
 static bool running;
 
 /* ---- growth ---- */
 
-/* Pages in caches, summed over all CPUs once in a tick of the clock at most */
+/* Pages in caches; sums over all CPUs at most once in a tick of the clock */
 static s64 cached_lately(struct spanheap *h)
 {
 	unsigned long now = h->clock();
@@ -60,13 +60,13 @@ static s64 cached_lately(struct spanheap *h)
 	return READ_ONCE(h->cached_guess);
 }
 
-/* What the heap has, and what it should have; a guess without the heap lock */
+/* Pages that the heap has and should have; estimates, read without the heap lock */
 struct need {
-	s64 peak;		/* most pages in use in this tick and the last */
-	s64 limit;		/* pages that may be resident without any more ado */
-	s64 resident;		/* pages that are, and are not about to go */
+	s64 peak;		/* maximum of pages in use in this tick and the last */
+	s64 limit;		/* pages that may be resident without a release */
+	s64 resident;		/* pages with memory that no releaser is giving back */
 	s64 cached;
-	s64 give_back;		/* pages; 0: not more than the limit are resident */
+	s64 give_back;		/* pages to release; 0: resident is within the limit */
 };
 
 static struct need look(struct spanheap *h)
@@ -87,11 +87,11 @@ static struct need look(struct spanheap *h)
 }
 
 /*
- * An allocation is about to back pages. If more are resident by then than what was in use
- * lately explains, so that the heap grows by its fragmentation, idle pages go back: by
- * the thread, or, if that falls far behind, a few by the allocation itself.
+ * Called before an allocation backs pages. If the heap holds many more pages than were
+ * in use lately, fragmentation makes it grow, and idle pages go back: the thread releases
+ * them, or the allocation releases a few if the thread is far behind.
  *
- * The thread is woken where the page allocator would wake kswapd.
+ * Wakes the thread under the same gfp flag under which the page allocator wakes kswapd.
  */
 void spanheap_growing(struct spanheap *h, gfp_t gfp)
 {
@@ -112,9 +112,9 @@ void spanheap_growing(struct spanheap *h, gfp_t gfp)
 }
 
 /*
- * What the thread does for growth: give back what is too much, the oldest first, however
- * young. What is cached is put together first if that is a good part. For tests and
- * benchmarks, whose heaps have no thread, too. Returns how many pages were released.
+ * The thread's work for growth: give back the excess, the oldest pages first, of any age.
+ * Empties the caches first if they hold many pages. Tests and benchmarks
+ * call this directly, as their heaps have no thread. Returns the number of pages released.
  */
 u64 spanheap_release_growth(struct spanheap *h)
 {
@@ -138,7 +138,7 @@ u64 spanheap_release_growth(struct spanheap *h)
 
 /* ---- ticks ---- */
 
-/* How long it is from a tick to the next */
+/* Time between two ticks */
 static unsigned long tick_ticks(void)
 {
 	unsigned int age = READ_ONCE(spanheap_scavenge_age_ms);
@@ -148,8 +148,8 @@ static unsigned long tick_ticks(void)
 }
 
 /*
- * Pages whose last use ended in epoch E have been idle for all of the epochs since then.
- * How many epochs is the age, that of now included?
+ * A page whose last use ended in epoch E has certainly been idle for the epochs after E only.
+ * Returns the age in epochs, including the current epoch.
  */
 static u32 age_in_epochs(void)
 {
@@ -161,10 +161,10 @@ static u32 age_in_epochs(void)
 }
 
 /*
- * A tick begins: what is cached becomes idle in the epoch that ends now, so that the tick
- * itself is no use; everything idle is older by an epoch. An epoch lasts for half the age
- * or for a tick, whatever is longer; after a long time without ticks, or a jump of the
- * clock, only one has gone by.
+ * Begin a tick. Emptying the caches dates cached spans to the epoch that ends now, so the
+ * tick itself does not count as a use. Then everything idle becomes one epoch older. An
+ * epoch lasts for half the age or for a tick, whichever is longer. After a long time without
+ * ticks, or a jump of the clock, only one epoch ends.
  */
 static void begin_tick(struct spanheap *h)
 {
@@ -199,7 +199,7 @@ static void log_pass(struct spanheap *h, u64 released)
 		st.resident_bytes >> 10);
 }
 
-/* All that this tick had to release is released */
+/* The pass of a tick has released everything that it had to */
 static void end_pass(struct spanheap *h, u64 released)
 {
 	spanheap_trim_records(h);
@@ -209,8 +209,8 @@ static void end_pass(struct spanheap *h, u64 released)
 }
 
 /*
- * A tick with its pass, on the clock of the heap, without rests: for tests and
- * benchmarks, whose heaps have no thread. Returns how many pages were released.
+ * A tick with its whole pass, without rests. Tests and benchmarks call this, as their heaps
+ * have no thread. Returns the number of pages released.
  */
 u64 spanheap_tick(struct spanheap *h)
 {
@@ -224,17 +224,17 @@ u64 spanheap_tick(struct spanheap *h)
 
 /* ---- the thread ---- */
 
-/* What the thread is about */
+/* State of the thread */
 struct scav {
 	struct spanheap *h;
 	unsigned long next;		/* jiffies of the next tick */
-	bool pass;			/* there is more to release of the last one */
-	bool batch;			/* ... and of that, a batch went at least */
-	struct release r;		/* how far that is */
-	u64 released;			/* pages, in that pass */
-	bool worked;			/* pages were released since the last sleep */
-	u64 ran;			/* ns of CPU time by the last sleep */
-	u64 rested;			/* ns; when the thread has rested for its releases */
+	bool pass;			/* the pass of the last tick is not over */
+	bool batch;			/* this pass has released one batch at least */
+	struct release r;		/* position of this pass */
+	u64 released;			/* pages released by this pass */
+	bool worked;			/* the thread has released since the last sleep */
+	u64 ran;			/* CPU time at the last sleep, ns */
+	u64 rested;			/* when the rest for all releases ends, ns */
 };
 
 static struct timer_list quiet_timer;
@@ -245,9 +245,9 @@ static void quiet_over(struct timer_list *unused)
 }
 
 /*
- * Nothing is idle or cached: the thread sleeps until the heap lock is held to make a span
- * idle. What goes into caches from now on nobody tells, so the thread looks now and then,
- * but wakes no idle CPU for that.
+ * If nothing is idle or cached, let the thread sleep until a span becomes idle under the heap
+ * lock. A free into a cache wakes nobody, so a deferrable timer makes the thread check the
+ * caches now and then; it wakes no idle CPU.
  */
 static void become_quiet(struct spanheap *h)
 {
@@ -267,7 +267,7 @@ static void become_quiet(struct spanheap *h)
 		mod_timer(&quiet_timer, jiffies + QUIET_TICKS * tick_ticks());
 }
 
-/* How many ticks it is until the thread has rested enough, but for so many ns */
+/* Ticks until only but_for ns of the thread's rest are left */
 static unsigned long rest_ticks(const struct scav *scav, u64 but_for)
 {
 	u64 now = ktime_get_ns() + but_for;
@@ -276,9 +276,9 @@ static unsigned long rest_ticks(const struct scav *scav, u64 but_for)
 }
 
 /*
- * The thread has to rest for the CPU time that its releases take, but neither for waiting
- * nor for ticks, which are short and come at their time. Called after a sleep, when the
- * CPU time is exact; between two sleeps is one piece of work.
+ * Extend the rest by REST times the CPU time of the last work, if this was a release. Waiting
+ * and ticks cost no rest: ticks are short and come at fixed times. Called after a sleep,
+ * because the scheduler has updated the CPU time then.
  */
 static void count_rest(struct scav *scav)
 {
@@ -296,7 +296,7 @@ static bool has_news(struct spanheap *h, bool quiet, bool may_grow)
 	       (may_grow && READ_ONCE(h->growing)) || (quiet && !READ_ONCE(h->quiet));
 }
 
-/* Sleep until there is something to do */
+/* Sleep until there is work */
 static void wait(struct scav *scav)
 {
 	unsigned long borrowed = rest_ticks(scav, BORROW_NS), left;
@@ -317,14 +317,14 @@ static void wait(struct scav *scav)
 	WRITE_ONCE(h->quiet, false);
 	count_rest(scav);
 	if (xchg(&scav_kicked, false)) {
-		/* A knob changed: wait anew, and do not go on by the old age */
+		/* A parameter changed: begin a new period, and drop the pass of the old age */
 		scav->next = jiffies + tick_ticks();
 		scav->pass = false;
 		scav->released = 0;
 	}
 }
 
-/* A batch of the pass; false: there is none */
+/* Release one batch of the pass. False: nothing is left to release. */
 static bool one_batch(struct scav *scav)
 {
 	struct spanheap *h = scav->h;
@@ -347,8 +347,9 @@ static void pass_is_over(struct scav *scav)
 }
 
 /*
- * One piece of work: for growth, a tick, or a batch of its pass. The pass of a tick may
- * take until after the next one, but each has a batch: ticks alone do not use up all time.
+ * Do one piece of work: for growth, a tick, or a batch of its pass. A pass may last beyond the
+ * next tick, but releases at least one batch before that tick begins, so that short ticks
+ * cannot starve releases.
  */
 static void work(struct scav *scav)
 {
@@ -385,7 +386,7 @@ static int scav_thread(void *data)
 	return 0;
 }
 
-/* A knob has changed */
+/* A parameter has changed */
 void spanheap_scav_kick(void)
 {
 	mutex_lock(&life_lock);
@@ -401,7 +402,7 @@ void spanheap_scav_kick(void)
 
 void spanheap_release_all(struct spanheap *h)
 {
-	/* A callback that comes back here would wait for itself */
+	/* Called from a callback, collecting or sweeping would wait for this callback */
 	if (!WARN_ONCE(spanheap_in_callback(h, false),
 		       "spanheap: release from within a callback\n")) {
 		spanheap_collect(h, 0);
@@ -412,7 +413,7 @@ void spanheap_release_all(struct spanheap *h)
 
 /* ---- knobs ---- */
 
-/* Milliseconds, as a module parameter or a sysfs file: a plain number; > 0 for some */
+/* Set a time in ms, of a module parameter or a sysfs file; force_cycle_ms must not be 0 */
 static int set_ms(const char *val, const struct kernel_param *kp)
 {
 	unsigned int ms;
@@ -443,8 +444,9 @@ static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 }
 
 /*
- * Waiting for another releaser is safe in reclaim, for it allocates nothing, and
- * needed: a reclaimer told of no progress would soon kill a process.
+ * spanheap_shrink() may wait for another releaser. This is safe in reclaim, because
+ * releasers allocate nothing. It is needed, because reclaim without progress soon ends in
+ * the OOM killer.
  */
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of spans in other hands: user space mappings, DMA, other subsystems.
+ * Shared pages of spans: user space mappings, DMA, other subsystems.
  *
- * A span is marked before the first of its pages is handed out. Its free then looks for
- * references other than the heap's and drops such pages, see spanheap_must_drop(). The
- * free of a span that is not marked pays nothing for it.
+ * A span is marked before its first page is shared. Its free then looks for references
+ * other than the heap's and drops referenced pages from the heap, see spanheap_must_drop().
+ * The free of a span without the mark pays nothing for this.
  */
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -12,17 +12,17 @@
 
 #include "spanheap_internal.h"
 
-/* The in-use span with addr is shared from now on; false: there is none */
+/* Mark the in-use span that holds addr as shared. False: there is no such span. */
 bool spanheap_mark_shared(struct spanheap *h, const void *addr)
 {
 	bool marked = false;
 	struct span_view v;
 	struct span *s;
 
-	rcu_read_lock();	/* keeps the record a record */
+	rcu_read_lock();	/* the record's memory stays a record */
 	s = spanheap_span_guess(h, addr);
 	if (s && spanheap_heap_lookup(h, addr, &v)) {
-		/* Marked before the free is sent to the heap lock, where it looks at the mark */
+		/* Mark before SPAN_SLOW is set: a free that sees SPAN_SLOW reads the mark */
 		WRITE_ONCE(s->shared, true);
 		marked = span_set_slow(s);
 	}

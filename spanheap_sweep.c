@@ -2,12 +2,11 @@
 /*
  * Generations, sweeping, reclaim before growth, forced collections.
  *
- * A client with a sweep callback learns late what is dead: it marks what is live
- * and begins a cycle, and from then on its unswept spans are asked about one by
- * one, by allocations that would otherwise grow the heap, by the scavenger thread
- * and by the client itself. Everything a sweeper needs is under the heap lock but
- * the callback, which runs without any lock. Descends from the sweeper of the Go
- * 1.3 runtime (mheap.c, mgc0.c).
+ * A client with a sweep callback learns late which spans are dead. It marks what is live
+ * and begins a cycle. From then on sweepers call the callback for each unswept span:
+ * allocations that would otherwise grow the heap, a worker, and the client itself.
+ * A sweeper works under the heap lock, but runs the callback without any lock. The design
+ * is that of the sweeper of the Go 1.3 runtime (mheap.c, mgc0.c).
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -21,13 +20,13 @@
 #include "spanheap_internal.h"
 
 /*
- * For lockdep: held while a sweep callback runs, and touched by whatever may sweep. So a
- * lock that a sweep callback takes must not be held around such an allocation, nor when a
- * cycle begins, and lockdep tells even if nothing is unswept.
+ * For lockdep: a sweep callback holds this lock, and each function that may sweep takes it
+ * for a moment. So lockdep reports an allocation that may sweep, and the beginning of a cycle,
+ * under a lock that a sweep callback takes, even if nothing is unswept.
  */
 COMPAT_LOCKDEP_MAP(spanheap_sweep_callback);
 
-/* Within a sweep callback nothing sweeps */
+/* Nothing sweeps within a sweep callback, so report nothing there */
 static void might_sweep(void)
 {
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || compat_map_held(&spanheap_sweep_callback))
@@ -36,7 +35,7 @@ static void might_sweep(void)
 	lock_map_release(&spanheap_sweep_callback);
 }
 
-/* Said by each allocation before it looks into the caches; called with CONFIG_LOCKDEP only */
+/* Each allocation calls this first, with CONFIG_LOCKDEP only */
 void spanheap_might_sweep(gfp_t gfp)
 {
 	if (spanheap_may_reclaim(gfp) && !(gfp & __GFP_NOLOCKDEP))
@@ -45,7 +44,7 @@ void spanheap_might_sweep(gfp_t gfp)
 
 /* ---- sweeping ---- */
 
-/* An unswept span of lo to hi pages (SMALL_PAGES: or more) becomes the caller's to sweep */
+/* Let the caller sweep an unswept span of lo to hi pages (hi = SMALL_PAGES: or more) */
 static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
 				    u32 lo, u32 hi)
 {
@@ -56,7 +55,7 @@ static struct span *__claim_unswept(struct spanheap *h, struct client_sweep *sw,
 	for (i = lo; (i = find_next_bit(sw->todo, hi + 1, i)) <= hi;) {
 		s = list_first_entry_or_null(&sw->busy[i], struct span, list);
 		if (s && unswept(sw, s)) {
-			/* under the lock: nobody else saw it unswept */
+			/* The heap lock makes this the only sweeper of s in this cycle */
 			s->sweepgen = sw->gen - 1;
 			s->sweep = SWEEP_RUNNING;
 			list_move_tail(&s->list, &sw->busy[i]);
@@ -83,13 +82,13 @@ static enum spanheap_verdict ask(struct spanheap_client *c, void *addr, u32 nr)
 	return verdict;
 }
 
-/* Was s neither freed nor resized since it was claimed? */
+/* Has its owner neither freed nor resized s since the sweeper claimed it? */
 static bool still_swept(const struct client_sweep *sw, const struct span *s)
 {
 	return span_state(s) == SPAN_INUSE && s->sweepgen == sw->gen - 1;
 }
 
-/* s is dead: queue its finalizers. True: it has such, and is kept until they ran. */
+/* Queue the finalizers of s, which is dead. True: there are some, and s is kept for them. */
 static bool queue_finalizers(struct spanheap *h, const struct client_sweep *sw,
 			     struct span *s)
 {
@@ -107,7 +106,7 @@ static bool queue_finalizers(struct spanheap *h, const struct client_sweep *sw,
 	return kept;
 }
 
-/* s is dead: claim it, with what is attached to it; not if it has a finalizer */
+/* Claim s, which is dead, with its specials. False: it has a finalizer or a new use. */
 static bool __claim_dead(struct spanheap *h, struct client_sweep *sw, struct span *s,
 			 struct rb_root *specials)
 {
@@ -121,8 +120,8 @@ static bool __claim_dead(struct spanheap *h, struct client_sweep *sw, struct spa
 }
 
 /*
- * Sweep one unswept span of lo to hi pages (SMALL_PAGES: or more). Returns the
- * pages that came free, or -1: there is no such span.
+ * Sweep one unswept span of lo to hi pages (hi = SMALL_PAGES: or more). Returns the number
+ * of pages that it freed, or -1 if there is no such span.
  */
 long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 {
@@ -174,7 +173,7 @@ long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi)
 	return freed;
 }
 
-/* A client with unswept spans, to be let go with spanheap_client_put(), or NULL */
+/* Get a client with unswept spans, or NULL. The caller calls spanheap_client_put(). */
 static struct spanheap_client *unswept_client(struct spanheap *h)
 {
 	struct spanheap_client *c = NULL;
@@ -189,7 +188,7 @@ static struct spanheap_client *unswept_client(struct spanheap *h)
 	return c;
 }
 
-/* Sweep up to max_spans spans of any client; returns how many were there */
+/* Sweep up to max_spans spans of all clients; returns how many it swept */
 u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans)
 {
 	struct spanheap_client *c;
@@ -208,7 +207,7 @@ u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans)
 
 /* ---- cycles ---- */
 
-/* False: something is left of the old cycle */
+/* Begin a cycle of c. False: the old cycle has unswept spans or running callbacks. */
 static bool __begin(struct spanheap_client *c)
 {
 	struct client_sweep *sw = c->sweep;
@@ -220,7 +219,7 @@ static bool __begin(struct spanheap_client *c)
 		return true;
 	if (sw->nr_unswept || sw->running)
 		return false;
-	sw->gen += 2;	/* every span on a list was swept, and is unswept now */
+	sw->gen += 2;	/* makes every span on the lists unswept */
 	sw->nr_unswept = sw->nr_busy;
 	bitmap_fill(sw->todo, SMALL_PAGES + 1);
 	if (sw->nr_unswept)
@@ -257,8 +256,8 @@ void spanheap_cycle(struct spanheap_client *c)
 /* ---- reclaim before growth ---- */
 
 /*
- * May an allocation sweep? Callbacks are written like shrinkers that need both
- * I/O and file systems, and what reclaims memory must not wait for them.
+ * May an allocation sweep? Callbacks may do I/O and enter file systems, so the gfp must
+ * allow both. A task that reclaims memory (PF_MEMALLOC) must not wait for callbacks.
  */
 bool spanheap_may_reclaim(gfp_t gfp)
 {
@@ -268,7 +267,7 @@ bool spanheap_may_reclaim(gfp_t gfp)
 	       !(current->flags & PF_MEMALLOC);
 }
 
-/* Spans that are long enough alone, then longer ones, then shorter ones */
+/* Sweep spans that are long enough alone first, the shortest of them first; then the others */
 static u64 reclaim_from(struct spanheap_client *c, u64 nr)
 {
 	u32 first = min_t(u64, nr, SMALL_PAGES);
@@ -287,9 +286,9 @@ static u64 reclaim_from(struct spanheap_client *c, u64 nr)
 }
 
 /*
- * Sweep until nr pages came free or nothing is left unswept: the allocating client
- * first, then, for room in the arena, others. Returns the pages that came free; 0: grow.
- * Not from a sweep callback, whose recursion would know no end.
+ * Sweep until nr pages are free or nothing is left unswept: spans of the allocating client
+ * first, then, with others set, those of other clients. Returns the number of pages freed. Does
+ * nothing in a sweep callback, as the recursion could be without end.
  */
 u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others)
 {
@@ -316,7 +315,7 @@ static bool due(struct spanheap_client *c, unsigned long min_age)
 					READ_ONCE(c->last_cycle) + min_age));
 }
 
-/* The next client after prev that is due. prev, which is let go, holds its place. */
+/* Get the next client after prev that is due, and put prev, whose list entry is the position */
 static struct spanheap_client *next_due(struct spanheap *h, struct spanheap_client *prev,
 					unsigned long min_age)
 {
@@ -336,8 +335,8 @@ static struct spanheap_client *next_due(struct spanheap *h, struct spanheap_clie
 }
 
 /*
- * Ask the clients whose last cycle began min_age ticks ago or earlier to find out
- * what is live. The callback may register clients, allocate and begin cycles.
+ * Call the collect callback of each client whose last cycle began min_age ticks ago or
+ * earlier. The callback may register clients, allocate and begin cycles.
  */
 void spanheap_collect(struct spanheap *h, unsigned long min_age)
 {
@@ -363,9 +362,9 @@ void spanheap_collect(struct spanheap *h, unsigned long min_age)
 /* ---- in the background ---- */
 
 /*
- * Callbacks of clients may block, so they have workers of their own: neither keeps the
- * scavenger's thread from giving memory back. The workqueue is frozen when the system
- * sleeps, so that none of ours calls a client whose device is suspended.
+ * Callbacks of clients may block, so workers run them, and the scavenger's thread goes on
+ * giving memory back. The workqueue is frozen while the system sleeps, so that no worker
+ * calls a client whose device is suspended.
  */
 unsigned int spanheap_force_cycle_ms = 120000;
 
@@ -407,7 +406,7 @@ int spanheap_background_start(struct spanheap *h)
 	return 0;
 }
 
-/* No client is left */
+/* All clients have unregistered */
 void spanheap_background_stop(struct spanheap *h)
 {
 	cancel_delayed_work_sync(&h->collect_work);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/spanheap: one value a file. No logic here.
+ * /sys/kernel/spanheap: one value per file. No logic here.
  */
 #include <linux/kstrtox.h>
 #include <linux/module.h>
@@ -212,7 +212,7 @@ static const struct kobj_type client_type = {
 	.default_groups = client_groups,
 };
 
-/* On failure the client has no kobject left and the caller frees it */
+/* On failure the kobject is already released; the caller frees the client */
 int spanheap_sysfs_add_client(struct spanheap_client *c)
 {
 	int err;
@@ -251,7 +251,7 @@ int spanheap_sysfs_init(struct spanheap *h)
 	return err;
 }
 
-/* Gone from sysfs before this module's text is: the last put may come later */
+/* Remove the files now: a later kobject_put() must not find this module's text gone */
 void spanheap_sysfs_exit(void)
 {
 	kobject_del(spanheap_heap->kobj_dir);
