@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Module life, parameters, clients, and the exported functions.
+ * Module life, parameters, and the exported functions.
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
@@ -33,7 +33,7 @@ static const struct kernel_param_ops arena_mb_ops = {
 	.get = param_get_ulong,
 };
 
-/* From 4 MiB on magazines do not grow, from there on only what a node keeps does */
+/* From 4 MiB on, a larger value only lets nodes keep more */
 #define CACHE_KB_MAX	16384u
 
 static int set_cache_kb(const char *val, const struct kernel_param *kp)
@@ -65,24 +65,24 @@ MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (defa
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
 module_param_cb(cache_kb, &cache_kb_ops, &spanheap_cache_kb, 0444);
-MODULE_PARM_DESC(cache_kb, "size of the per-CPU caches: a quarter of the longest span they take, and a magazine is of as many spans as that has pages (default 256, at most 16384, 0: no caches)");
+MODULE_PARM_DESC(cache_kb, "size of the per-CPU caches in KiB: a quarter of the longest cached span (default 256, at most 16384, 0: no caches)");
 module_param_named(trace, spanheap_log_passes, bool, 0644);
 MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
 
 /* ---- clients ---- */
 
 /**
- * spanheap_client_register() - introduce a user of the heap
+ * spanheap_client_register() - register a user of the heap
  * @attr: its name, limit, flags and callbacks; may be freed after the call
  *
- * The client appears in /sys/kernel/spanheap/clients/. What it allocates is
- * accounted to it and refused beyond its limit. spanheap cannot be unloaded while the
+ * The client appears in /sys/kernel/spanheap/clients/. The heap charges the client for its
+ * allocations and refuses them beyond its limit. spanheap cannot be unloaded while the
  * client is registered.
  *
  * Context: Process context. May sleep. Takes the lock of the client registry.
  * Return: the client, or ERR_PTR: -EINVAL for no @attr, a bad name or flag, -EEXIST
- * for a name in use, -ENOMEM, -ENODEV while the heap is not there (built in, early
- * in the boot).
+ * for a name in use, -ENOMEM, -ENODEV before the heap exists (built in, early in
+ * the boot).
  */
 struct spanheap_client *
 spanheap_client_register(const struct spanheap_client_attr *attr)
@@ -94,19 +94,19 @@ spanheap_client_register(const struct spanheap_client_attr *attr)
 EXPORT_SYMBOL_GPL(spanheap_client_register);
 
 /**
- * spanheap_client_unregister() - end a client
+ * spanheap_client_unregister() - unregister a client
  * @client: from spanheap_client_register(); NULL and ERR_PTR are ignored
  *
- * Spans it has not freed are reported (the first ten with address, pages and
- * allocating call site) and stay allocated as orphans; they may still be freed,
- * and the module cannot be unloaded before they are. Finalizers that are queued
- * have run when this returns; those of orphans are dropped, with a message. So
- * are callbacks of the client that were running, and none begins any more. Nobody
- * may allocate for the client at the same time, or later.
+ * The heap reports spans that the client has not freed (the first ten with address, pages
+ * and allocating call site). They stay allocated as orphans and may still be freed;
+ * spanheap cannot be unloaded before they are. When this function returns, callbacks of the
+ * client and queued finalizers have completed, and none begins any more. The heap drops
+ * the finalizers of orphans, with a message. Nobody may allocate for the client at the
+ * same time or later.
  *
  * Context: Process context, interrupts enabled. May sleep. Takes the lock of the
- * client registry and the heap lock. Not from a callback or a finalizer, where it
- * warns and does nothing; holding no lock that a callback or finalizer takes.
+ * client registry and the heap lock. The caller must not hold a lock that a callback or
+ * finalizer takes. In a callback or a finalizer it warns and does nothing.
  */
 void spanheap_client_unregister(struct spanheap_client *client)
 {
@@ -129,49 +129,48 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
 
 /**
  * spanheap_alloc() - allocate a span of pages
- * @client: who pays, or NULL for an anonymous allocation
+ * @client: the client to charge, or NULL for an anonymous allocation
  * @nr_pages: length in pages, at least 1
  * @gfp: see below
- *
- * A span without a client that is in use when the module that allocated it goes is
- * reported, becomes an orphan and may still be freed.
  *
  * The span is contiguous in vmalloc space and backed by order-0 pages. Its content
  * is undefined without __GFP_ZERO, unless the system booted with init_on_alloc=1.
  *
- * Up to 256 pages come from the CPU's cache, if it has a span of that length. Else
- * it is the best fit: the smallest free span that is large enough, lowest address on
- * a tie among spans of 256 pages or more (page heap of the Go 1.3 runtime). Where
- * none is, what is unswept is swept first, with a @gfp as GFP_KERNEL; then the heap
+ * If the module that allocated an anonymous span unloads without freeing it, the heap
+ * reports the span and makes it an orphan, which may still be freed.
+ *
+ * Up to 256 pages come from the CPU's cache, if it has a span of that length. Otherwise
+ * the heap takes the best fit: the shortest free span that is long enough, lowest address
+ * among equals of 256 pages or more (page heap of the Go 1.3 runtime). If no free span
+ * fits, the heap sweeps unswept spans first, if @gfp allows what GFP_KERNEL allows; then it
  * grows.
  *
  * @gfp is GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT, GFP_ATOMIC or GFP_USER, with any of
  *
- * * __GFP_ZERO: the span is cleared; __GFP_NOWARN: no message if it fails
+ * * __GFP_ZERO: clear the span; __GFP_NOWARN: log no failure
  * * __GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_NOMEMALLOC, __GFP_MEMALLOC: passed on to
  *   the page allocator
- * * __GFP_HARDWALL, __GFP_THISNODE: passed on where the span needs new pages
- * * __GFP_HIGHMEM, __GFP_NOLOCKDEP: harmless
- * * __GFP_NOFAIL: tried again for ever, which is logged as "Retrying", unless @nr_pages
- *   can never be had. Passes the caches by. Only where @gfp allows to block, otherwise it
- *   is refused with a warning
+ * * __GFP_HARDWALL, __GFP_THISNODE: passed on if the span needs new pages
+ * * __GFP_HIGHMEM, __GFP_NOLOCKDEP: no effect on the span
+ * * __GFP_NOFAIL: retry without end, logged as "Retrying", unless @nr_pages can never be
+ *   had. The caches do not serve this flag. If @gfp forbids blocking, the heap refuses it
+ *   with a warning
  *
- * __GFP_ACCOUNT is refused with a message: spans are not charged to cgroups. Any other
- * flag (a zone, __GFP_MOVABLE, __GFP_COMP) is refused with a warning, once.
+ * The heap refuses __GFP_ACCOUNT with a message: spans are not charged to cgroups. It refuses
+ * any other flag (a zone, __GFP_MOVABLE, __GFP_COMP) with a warning, once.
  *
- * A failure is counted, and logged (rate-limited) without __GFP_NOWARN: error -28,
- * the arena is full, or the rest of it is in caches, which are emptied first if
- * @gfp may block; -122, the client is at its limit; -12, the system has no
- * memory; -4, the task is being killed, and gets no more than 32 pages that the heap has
- * to take from the system; -22, nonsense was asked for; -14, the arena is gone, because
- * a span was passed to vfree().
+ * The heap counts each failure and logs it (rate-limited) without __GFP_NOWARN. Errors in
+ * the log: -28, the arena is full, or the rest of it is in caches, which the heap
+ * empties first if @gfp may block; -122, the client is at its limit; -12, the system has no
+ * memory; -4, the task is being killed, and gets at most 32 pages that the heap has
+ * to take from the system; -22, the request is invalid; -14, the arena is lost, because
+ * a module passed a span to vfree().
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
- * caches have a span. With a @gfp that may block it empties the caches of all CPUs if
+ * caches have a span. With a @gfp that may block, it empties the caches of all CPUs if
  * the arena is full, and gives some idle pages back, with one flush of all TLBs, if the
- * heap has grown far beyond what is in use. With a @gfp as GFP_KERNEL, runs sweep
- * callbacks of any client: see &struct
- * spanheap_client_ops.
+ * heap holds far more pages than are in use. With a @gfp like GFP_KERNEL, runs sweep
+ * callbacks of any client: see &struct spanheap_client_ops.
  * Return: the page-aligned address, or NULL.
  */
 void *spanheap_alloc(struct spanheap_client *client, size_t nr_pages, gfp_t gfp)
@@ -182,14 +181,14 @@ EXPORT_SYMBOL_GPL(spanheap_alloc);
 
 /**
  * spanheap_alloc_aligned() - allocate a span at an aligned virtual address
- * @client: who pays, or NULL
+ * @client: the client to charge, or NULL
  * @nr_pages: length in pages, at least 1
- * @align_shift: log2 of the alignment in bytes, for example PMD_SHIFT; up to
- *	PAGE_SHIFT it is spanheap_alloc()
+ * @align_shift: log2 of the alignment in bytes, for example PMD_SHIFT; values up to
+ *	PAGE_SHIFT change nothing
  * @gfp: as for spanheap_alloc()
  *
- * Needs free address space for @nr_pages and the alignment less a page in one piece;
- * only the span itself gets memory. Passes the caches by.
+ * Needs contiguous free address space of @nr_pages plus the alignment minus one page.
+ * Only the span itself gets memory. The caches do not serve aligned spans.
  *
  * Context: As spanheap_alloc().
  * Return: the address, or NULL.
@@ -203,7 +202,7 @@ EXPORT_SYMBOL_GPL(spanheap_alloc_aligned);
 
 /**
  * spanheap_alloc_objects() - allocate a span that holds objects of one size
- * @client: who pays, or NULL
+ * @client: the client to charge, or NULL
  * @nr_pages: length in pages, at least 1
  * @obj_size: size of an object in bytes, at most the span's, and less than 4 GiB; 0:
  *	the span is one object
@@ -223,10 +222,10 @@ EXPORT_SYMBOL_GPL(spanheap_alloc_objects);
 
 /**
  * spanheap_free() - free a span
- * @addr: what an allocation returned, or NULL
+ * @addr: address that an allocation returned, or NULL
  *
- * Anything else, and a span that has finalizers, is counted in invalid_frees,
- * reported once per call site and left as it is.
+ * For any other address, and for a span that has finalizers, the heap counts an invalid
+ * free, reports it once per call site, and changes nothing.
  *
  * Context: Any but NMI. Takes the heap lock (irqsave) unless the caches take the span.
  * Never allocates for the free itself, never sleeps, never fails.
@@ -244,16 +243,20 @@ EXPORT_SYMBOL_GPL(spanheap_free);
  * @nr_pages: new length in pages, at least 1
  * @gfp: as for spanheap_alloc()
  *
- * Grows into what is free right behind the span, or by growing the heap where the
- * span is its last; new pages are as from spanheap_alloc(). False if they are not
- * free (those in a cache are not), over the client's limit or without memory, if
- * there would be finalizers beyond the new end, or less than an object would be
- * left; while its client is being unregistered, or to shrink while another task's
- * sweep callback is asked about it; false too if shrinking lacks memory for a
- * record. An @addr at which no in-use span starts counts as an invalid free.
+ * The span grows into free pages right behind it, or the heap grows if the span is
+ * the last one. New pages are as from spanheap_alloc(). Returns false if
  *
- * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave). Sweeps
- * nothing. Until it returns the span must not be freed, and look-ups do not find it.
+ * * the pages behind the span are not free (cached spans are not), are beyond the client's
+ *   limit, or get no memory;
+ * * a finalizer would lie beyond the new end, or less than one object would be left;
+ * * the client is being unregistered, or has SPANHEAP_GUARD and the length would change;
+ * * another task's sweep callback is running for a span that would shrink, or shrinking lacks
+ *   memory for a record.
+ *
+ * If no in-use span starts at @addr, the heap counts and reports an invalid free.
+ *
+ * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave). Does not
+ * sweep. The span must not be freed before this function returns, and look-ups do not find it.
  * Return: true, or false with nothing changed.
  */
 bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp)
@@ -275,8 +278,8 @@ static bool find(const void *addr, struct span_view *s)
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: pages of the in-use span holding @addr, else 0. Of a span that the caller
- * does not hold, what was so at some time during the call.
+ * Return: pages of the in-use span holding @addr, else 0. If the caller does not hold the
+ * span, the answer was true at some time during the call.
  */
 size_t spanheap_nr_pages(const void *addr)
 {
@@ -291,7 +294,7 @@ EXPORT_SYMBOL_GPL(spanheap_nr_pages);
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: start of the in-use span holding @addr, else NULL; as
+ * Return: start of the in-use span holding @addr, else NULL; valid as with
  * spanheap_nr_pages().
  */
 void *spanheap_base(const void *addr)
@@ -307,8 +310,8 @@ EXPORT_SYMBOL_GPL(spanheap_base);
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: start of the object (of the span, if it is not one of objects), or
- * NULL: @addr is in no in-use span or behind its last object; as
+ * Return: start of the object (of the span, if it has no object size), or
+ * NULL: @addr is in no in-use span or behind its last object; valid as with
  * spanheap_nr_pages().
  */
 void *spanheap_object(const void *addr)
@@ -322,8 +325,8 @@ EXPORT_SYMBOL_GPL(spanheap_object);
  * @addr: any address
  *
  * Context: Any. Takes no lock; constant time.
- * Return: the client; NULL for an anonymous or orphaned span, or for none; as
- * spanheap_nr_pages(). Nothing keeps the client from being unregistered.
+ * Return: the client; NULL for an anonymous span, an orphan, or no span; valid as with
+ * spanheap_nr_pages(). The client may be unregistered at any time.
  */
 struct spanheap_client *spanheap_owner(const void *addr)
 {
@@ -336,15 +339,14 @@ struct spanheap_client *spanheap_owner(const void *addr)
 }
 EXPORT_SYMBOL_GPL(spanheap_owner);
 
-/* ---- pages of a span in other hands ---- */
+/* ---- shared pages of a span ---- */
 
 /**
  * spanheap_to_page() - the page behind an address in a span
  * @addr: an address in an in-use span that the caller holds
  *
- * As vmalloc_to_page(), and the span's pages count as shared from now on: whoever takes a
- * reference keeps the page, also beyond the free of the span, and no other owner gets it
- * before the last reference is gone.
+ * Like vmalloc_to_page(), but marks the span's pages as shared: a page with a reference
+ * survives the free of the span, and has no new owner before its last reference is gone.
  *
  * Context: Any. Takes no lock.
  * Return: the page, or NULL: @addr is in no in-use span.
@@ -357,19 +359,18 @@ EXPORT_SYMBOL_GPL(spanheap_to_page);
 
 /**
  * spanheap_mmap() - map a span into user space
- * @vma: where to; the whole of it is mapped
+ * @vma: area to map the span into; all of it is mapped
  * @addr: start of an in-use span that the caller holds
  * @pgoff: first page of the span to map
  *
- * The counterpart of remap_vmalloc_range(), for any span. The pages count as shared, as
- * with spanheap_to_page(): after a free of the span the mapping still has them, and
- * nobody else.
+ * The counterpart of remap_vmalloc_range(), for any span. Marks the pages as shared, as
+ * spanheap_to_page() does: after a free of the span only the mapping has them.
  *
  * Context: Process context, with the mmap lock held for writing, as in a file's mmap
  * handler. May sleep.
- * Return: 0; -EINVAL: no in-use span starts at @addr, or @vma is longer than the span
- * is from @pgoff on; -ENOMEM: no memory for page tables. The caller of a failed mmap
- * handler unmaps what was mapped by then.
+ * Return: 0; -EINVAL: no in-use span starts at @addr, or @vma is longer than the rest of the
+ * span from @pgoff on; -ENOMEM: no memory for page tables. If an mmap handler fails, its
+ * caller unmaps the pages that are already mapped.
  */
 int spanheap_mmap(struct vm_area_struct *vma, const void *addr, unsigned long pgoff)
 {
@@ -380,33 +381,32 @@ EXPORT_SYMBOL_GPL(spanheap_mmap);
 /* ---- finalizers ---- */
 
 /**
- * spanheap_add_finalizer() - have a function called when an object is found dead
+ * spanheap_add_finalizer() - call a function when an object is found dead
  * @obj: start of an object: of a span, or of one of the objects in a span from
  *	spanheap_alloc_objects()
  * @fn: the function
  * @arg: passed to @fn
  * @gfp: as for spanheap_alloc()
  *
- * When the client's sweep callback says SPANHEAP_FREE of the span, the span is
- * kept and the finalizers of all its objects are queued; each runs once, in process
- * context with no lock of the heap held. It may allocate, free other spans, sleep,
- * and add a finalizer of @obj again. The sweep after frees the span, unless the
- * client says SPANHEAP_KEEP by then or it has finalizers again. So the sweep callback
- * is asked about the span once more, in a later cycle, although it has said
- * SPANHEAP_FREE: it must say so again of a span that the client has forgotten by then.
+ * When the client's sweep callback returns SPANHEAP_FREE for the span, the heap keeps the
+ * span and queues the finalizers of all its objects. Each runs once, in process
+ * context without a lock of the heap. It may allocate, free other spans, sleep,
+ * and add a finalizer of @obj again. The next sweep calls the callback for the span again, in
+ * a later cycle, and frees the span unless the callback then returns SPANHEAP_KEEP, or
+ * the span has finalizers again. By then the client may have forgotten the span; the
+ * callback must return SPANHEAP_FREE for it nevertheless.
  *
- * An unswept span that gets a finalizer is live in this cycle, and not asked about
- * before the next.
+ * An unswept span that gets a finalizer counts as live in this cycle, so the heap calls the
+ * callback for it in the next cycle at the earliest.
  *
- * As long as it has finalizers, or they run, spanheap_free() of the span is refused
- * as an invalid free: remove them first. spanheap_client_unregister() waits for
- * finalizers that are queued and drops the others of the client's spans. A span of
- * nobody, an orphan, and a span of a client without a sweep callback are never swept,
- * and get no finalizers.
+ * While the span has finalizers, or they run, the heap refuses spanheap_free() of it
+ * as an invalid free: remove the finalizers first. spanheap_client_unregister() waits for
+ * queued finalizers and drops the others of the client's spans. Anonymous spans, orphans, and
+ * spans of a client without a sweep callback are never swept, and cannot have finalizers.
  *
- * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) if anything is
+ * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) if any span is
  * unswept, and a special lock (irqsave). Not while the span is resized or freed.
- * Return: 0; -EEXIST: @obj has one; -EINVAL: @obj is no object in use, or its span
+ * Return: 0; -EEXIST: @obj has a finalizer; -EINVAL: @obj is no object in use, or its span
  * is being resized or never swept, @fn is NULL, or @gfp is not allowed; -ENOMEM.
  */
 int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp)
@@ -418,13 +418,13 @@ int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t 
 EXPORT_SYMBOL_GPL(spanheap_add_finalizer);
 
 /**
- * spanheap_remove_finalizer() - take a finalizer back
+ * spanheap_remove_finalizer() - remove a finalizer
  * @obj: as given to spanheap_add_finalizer()
  *
- * A finalizer that a sweep has queued can not be taken back, it will run.
+ * A finalizer that a sweep has queued cannot be removed; it will run.
  *
  * Context: Any but NMI. Takes a special lock (irqsave).
- * Return: 0, or -ENOENT: @obj has none, or it is queued.
+ * Return: 0, or -ENOENT: @obj has no finalizer, or it is queued.
  */
 int spanheap_remove_finalizer(void *obj)
 {
@@ -435,16 +435,16 @@ EXPORT_SYMBOL_GPL(spanheap_remove_finalizer);
 /* ---- sweeping ---- */
 
 /**
- * spanheap_cycle_begin() - begin a cycle: what is not live may be swept
+ * spanheap_cycle_begin() - begin a cycle: spans that are not live may be swept
  * @client: from spanheap_client_register(); it has marked what is live
  *
- * First sweeps what is left of the old cycle, and waits for sweep callbacks of the
- * client that run on other CPUs. Then every span the client has is unswept. Of a
- * client without a sweep callback only the time of its last cycle is noted.
+ * First sweeps the spans that are left of the old cycle, and waits for sweep callbacks of the
+ * client that run on other CPUs. Then all spans of the client are unswept. For a
+ * client without a sweep callback, this only records the time of its last cycle.
  *
  * Context: Process context. May sleep. Takes the client's cycle lock and the heap
- * lock. Not from a sweep callback, where it warns and does nothing; holding no lock
- * that a sweep callback takes. Several may begin cycles at once.
+ * lock. The caller must not hold a lock that a sweep callback takes. In a sweep callback it
+ * warns and does nothing. Several tasks may begin cycles at once.
  */
 void spanheap_cycle_begin(struct spanheap_client *client)
 {
@@ -457,13 +457,12 @@ EXPORT_SYMBOL_GPL(spanheap_cycle_begin);
  * spanheap_sweep_one() - sweep any one unswept span of a client
  * @client: from spanheap_client_register()
  *
- * Nobody needs to call this: allocations and a worker sweep too.
+ * No client needs to call this: allocations and a worker also sweep.
  *
- * Context: Process context. May sleep. Takes the heap lock. Not from a sweep
- * callback, where it warns and does nothing; holding no lock that a sweep callback
- * takes.
- * Return: pages of the span if it was freed, 0 if it was kept (or was freed by its
- * owner meanwhile), -1 if none is left unswept or the client has no sweep callback.
+ * Context: Process context. May sleep. Takes the heap lock. The caller must not hold a lock
+ * that a sweep callback takes. In a sweep callback it warns and does nothing.
+ * Return: pages of the span if the sweep freed it, 0 if it was kept (or its owner freed it
+ * meanwhile), -1 if no span is unswept or the client has no sweep callback.
  */
 long spanheap_sweep_one(struct spanheap_client *client)
 {
@@ -481,13 +480,13 @@ EXPORT_SYMBOL_GPL(spanheap_sweep_one);
 /**
  * spanheap_release_memory() - collect, sweep, then give all idle pages back now
  *
- * Asks every client that has a collect callback, sweeps what is unswept, empties
- * the caches, and waits until all that is idle by then is released.
+ * Calls every collect callback, sweeps all unswept spans, empties the caches, and waits until
+ * all memory that is idle by then is released.
  *
  * Context: Process context, interrupts enabled. May sleep. Takes the locks of the
- * client registry and of releasers, and the heap lock. Holding no lock that a
- * callback takes. From a callback or a finalizer it warns, and gives back what is
- * idle without collecting or sweeping.
+ * client registry and of releasers, and the heap lock. The caller must not hold a lock that
+ * a callback takes. In a callback or a finalizer it warns, and gives idle memory back
+ * without collecting or sweeping.
  */
 void spanheap_release_memory(void)
 {
@@ -498,9 +497,8 @@ EXPORT_SYMBOL_GPL(spanheap_release_memory);
 
 /**
  * spanheap_get_stats() - read the heap's counters
- * @stats: where they go; each is of some moment during the call. Whatever moves
- *	meanwhile, inuse + idle = sys, sys - released = resident and
- *	released + cached <= idle hold
+ * @stats: result; each value was true at some moment during the call. Always
+ *	inuse + idle = sys, sys - released = resident and released + cached <= idle
  *
  * Context: Any. Takes no lock; reads a counter of each possible CPU.
  */
@@ -516,7 +514,7 @@ EXPORT_SYMBOL_GPL(spanheap_get_stats);
 /**
  * spanheap_mempool_alloc() - a &mempool_alloc_t for mempools of spans
  * @gfp: as for spanheap_alloc()
- * @data: of the pool, a &struct spanheap_mempool; or the number of pages, cast to a
+ * @data: pool_data: a &struct spanheap_mempool; or the number of pages, cast to a
  *	pointer, for anonymous spans
  *
  * Context: As spanheap_alloc().
@@ -526,7 +524,7 @@ void *spanheap_mempool_alloc(gfp_t gfp, void *data)
 {
 	struct spanheap_mempool *pool = data;
 
-	if ((unsigned long)data <= U32_MAX)	/* no kernel address */
+	if ((unsigned long)data <= U32_MAX)	/* not a kernel address */
 		return do_alloc(NULL, (unsigned long)data, 0, 0, gfp, _RET_IP_);
 	return do_alloc(pool->client, pool->nr_pages, 0, 0, gfp, _RET_IP_);
 }
@@ -534,7 +532,7 @@ EXPORT_SYMBOL_GPL(spanheap_mempool_alloc);
 
 /**
  * spanheap_mempool_free() - a &mempool_free_t for mempools of spans
- * @addr: what spanheap_mempool_alloc() returned
+ * @addr: address that spanheap_mempool_alloc() returned
  * @data: not used
  *
  * Context: As spanheap_free().
@@ -548,10 +546,10 @@ EXPORT_SYMBOL_GPL(spanheap_mempool_free);
 
 struct devm_span {
 	void *addr;
-	unsigned long caller;		/* that asked for it */
+	unsigned long caller;		/* of devm_spanheap_alloc() */
 };
 
-/* A bad free here is that of the driver which has freed the span by other means */
+/* A bad free here means that the driver has freed the span: name the driver's call site */
 static void devm_release(struct device *dev, void *res)
 {
 	struct devm_span *d = res;
@@ -562,12 +560,12 @@ static void devm_release(struct device *dev, void *res)
 /**
  * devm_spanheap_alloc() - allocate a span that is freed with a device
  * @dev: the device
- * @client: who pays, or NULL
+ * @client: the client to charge, or NULL
  * @nr_pages: length in pages, at least 1
  * @gfp: as for spanheap_alloc()
  *
- * The span must not be freed by other means, and be gone before @client is. If it was,
- * the report of the invalid free names the caller of this function.
+ * Do not free the span by other means: the report of the invalid free would name the caller
+ * of this function. Unregister @client only after the device's resources are released.
  *
  * Context: Process context, as @gfp allows. Otherwise as spanheap_alloc().
  * Return: the address, or NULL.
@@ -599,10 +597,10 @@ static unsigned long heap_clock(void)
 	return jiffies;
 }
 
-/* Pages to reserve, or 0 for a size that cannot be meant */
+/* Pages to reserve, or 0 if arena_mb is out of range */
 static unsigned long arena_pages(void)
 {
-	/* vmap() refuses more pages than the machine has, and one is the sentinel's */
+	/* vmap() refuses more pages than the machine has; one is for the sentinel */
 	unsigned long ram = totalram_pages() - 1, pages;
 
 	if (!arena_mb_given)
@@ -694,7 +692,7 @@ static void __exit spanheap_exit(void)
 	spanheap_sysfs_exit();
 	spanheap_heap = NULL;
 	spanheap_heap_destroy(h);
-	rcu_barrier();		/* clients that were unregistered just now are freed */
+	rcu_barrier();		/* wait for free_client_rcu() of unregistered clients */
 	spanheap_cache_teardown();
 	spanheap_special_teardown();
 	spanheap_span_cache_destroy();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The page heap of the Go 1.3 runtime (mheap.c), its algorithm as it is there:
- * a list for each size below 1 MiB, one list for all larger spans searched from
- * end to end for the best fit, one lock around everything, and a map entry
- * written for each page of a span. It hands out addresses and backs nothing.
+ * The page heap of the Go 1.3 runtime (mheap.c) with its original algorithm:
+ * a list for each size below 1 MiB, one list for all larger spans, which it searches from
+ * end to end for the best fit, one lock around everything, and one map entry
+ * written for each page of a span. It allocates addresses and backs no page.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>

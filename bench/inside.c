@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Linked into the heap when the benchmark is built: what of the heap's inside the
- * benchmark calls, and the histogram of hold times of the heap lock.
+ * Linked into the heap when the benchmark is built: exports of inner functions for the
+ * benchmark, and the histogram of hold times of the heap lock.
  */
 #include "bench.h"
 
@@ -23,7 +23,7 @@ void spanheap_hold_end(void)
 {
 	u64 held = bench_cycles() - hold_since;
 
-	if (hold_since) {	/* 0: watched since this hold began */
+	if (hold_since) {	/* 0: the watch began during this hold */
 		bench_hist_add(&spanheap_hold_hist, held);
 		if (held > READ_ONCE(spanheap_hold_max))
 			WRITE_ONCE(spanheap_hold_max, held);
@@ -31,7 +31,7 @@ void spanheap_hold_end(void)
 	hold_since = 0;
 }
 
-/* From now on this lock's holds are timed; NULL: no more. Begins anew. */
+/* Clear the histogram and time the holds of this lock; NULL: stop */
 void spanheap_hold_watch(spinlock_t *lock)
 {
 	unsigned long flags;
@@ -48,7 +48,7 @@ void spanheap_hold_watch(spinlock_t *lock)
 }
 EXPORT_SYMBOL_GPL(spanheap_hold_watch);
 
-/* What the scavenger does for h when its time has come. Returns how many pages went back. */
+/* One tick of the scavenger. Returns the number of pages released. */
 u64 spanheap_bench_tick(struct spanheap *h, unsigned int age_ms)
 {
 	spanheap_scavenge_age_ms = age_ms;

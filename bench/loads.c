@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Loads that show one property of a release policy each, made from a formula, for the
- * replayer in trace.c. Times are virtual. A load is a set of items: so many pages, in
- * use from one moment to another. Random numbers are the same in each run.
+ * Synthetic loads for the replayer in trace.c. Each shows one property of a release policy.
+ * Times are virtual. A load is a set of items: a number of pages, in use from one moment
+ * to another. Random numbers are the same in each run.
  */
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -53,7 +53,7 @@ static u64 fix_exp2(u32 x)
 	return (65536 + (f * (43024 + (f * 22512 >> 16)) >> 16)) << (x >> 16);
 }
 
-/* lo to hi; as many below 2 n as between n and 2 n */
+/* A random number from lo to hi, uniformly distributed on a logarithmic scale */
 static u32 log_uniform(struct gen *g, u32 lo, u32 hi)
 {
 	u64 range = fix_log2(hi + 1) - fix_log2(lo);
@@ -241,7 +241,7 @@ static void adversary(struct gen *g)
 			add(g, t + i * 100, 64, t + 50 * MS);
 }
 
-/* Of memory that is idle at the mark, the time until 95 % are given back is taken */
+/* The loads. From the mark on, the replayer times until 95 % of idle memory are given back. */
 static const struct {
 	const char *name;
 	void (*fn)(struct gen *g);
@@ -263,7 +263,7 @@ static const struct {
 	{ "adversary", adversary, 33100 * MS, 0, 1024 },
 };
 
-/* ---- making one ---- */
+/* ---- making a load ---- */
 
 static int by_time(const void *a, const void *b)
 {
@@ -296,7 +296,7 @@ static int to_events(struct gen *g, u64 end, u64 mark, struct bench_load *l)
 	return 0;
 }
 
-/* The i-th load; -ENOENT: there is none. The caller frees l->event. */
+/* Make the i-th load; -ENOENT: there is none. The caller frees l->event. */
 int bench_load_make(struct bench_load *l, u32 i)
 {
 	struct gen g = {};

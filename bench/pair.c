@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One CPU, nobody beside it: pairs of allocation and free that find everything
- * warm, with and without the heap profile, allocations with zeroing, spans that are
- * grown and backed each time.
+ * One CPU without concurrent load: warm pairs of allocation and free, with and without the
+ * heap profile, allocations with zeroing, and cold spans for which the heap grows and
+ * backs pages each time.
  */
 #include <linux/genalloc.h>
 #include <linux/mm.h>
@@ -25,9 +25,9 @@ static struct kmem_cache *objects;
 static struct gen_pool *first_fit, *best_fit;
 static struct page **ram_pages;
 static void *ancestor;
-static struct spanheap *uncached;	/* a heap of its own, without caches */
+static struct spanheap *uncached;	/* a second heap, without caches */
 
-/* What every taking of a lock that interrupts take, too, has in it */
+/* The cost of turning interrupts off and on, which each spin_lock_irqsave() includes */
 static unsigned long *irqs_off(void)
 {
 	static unsigned long flags;
@@ -36,7 +36,7 @@ static unsigned long *irqs_off(void)
 	return &flags;
 }
 
-/* n pairs of nr pages: ns they took, or 0 when an allocation failed */
+/* Times n pairs of nr pages in ns; 0 if an allocation failed */
 #define PAIRS(name, alloc, free)					\
 static u64 name##_pairs(u32 nr, u32 n)					\
 {									\
@@ -68,7 +68,7 @@ PAIRS(vm_map_ram, vm_map_ram(ram_pages, nr, NUMA_NO_NODE), vm_unmap_ram(p, nr))
 PAIRS(irqs, irqs_off(), local_irq_restore(*p))
 PAIRS(ancestor, bench_ancestor.alloc(ancestor, nr), bench_ancestor.free(ancestor, p, nr))
 
-/* Who is measured at which lengths (pages); 0 ends a list */
+/* Subjects and their lengths (pages); 0 ends a list */
 #define LENGTHS 12
 static const struct pair {
 	const char *name;
@@ -161,7 +161,7 @@ fail:
 	return -ENOMEM;
 }
 
-/* How many pairs make a slice of so long; also warms everything. 0: it cannot */
+/* Number of pairs in a slice of slice_ns; also warms caches. 0: allocations fail. */
 static u32 how_many(const struct pair *p, u32 nr, u64 slice_ns)
 {
 	u32 n = 1;
@@ -233,19 +233,18 @@ int bench_pair(void)
 	return k == LENGTHS ? 0 : -ENOMEM;
 }
 
-/* ---- what the heap profile costs ---- */
+/* ---- the cost of the heap profile ---- */
 
 #define PROF_RATE	SZ_512K		/* the default */
 #define PROF_ROUNDS	4u		/* of a repetition; each switches twice */
 #define PROF_SLICES	4u
 #define PROF_TIMES	(PROF_ROUNDS * PROF_SLICES)
-#define PROF_SETTLE_NS	(10 * NSEC_PER_MSEC)	/* the throttle's, after a switch */
+#define PROF_SETTLE_NS	(10 * NSEC_PER_MSEC)	/* until the throttle has settled after a switch */
 #define PROF_SLICE_NS	(4 * NSEC_PER_MSEC)	/* several samples, once settled */
 
 /*
- * What is done with the memory. One that nobody touches is the worst case. Lines at
- * the same place in each page would be in each other's way in the cache, more or less
- * so from span to span.
+ * Uses of the memory. Memory that nobody touches is the worst case. Writing the same line of
+ * each page would cause cache conflicts that differ from span to span, so vary the line.
  */
 static void *some_lines(void *p, u32 nr)
 {
@@ -312,8 +311,8 @@ static int cmp_u64(const void *a, const void *b)
 }
 
 /*
- * Not the best slice: samples are rare, and that would be the one with the fewest.
- * Off and on take turns, and change places in every other round.
+ * Take the median and not the best slice: samples are rare, and the best slice would be the one
+ * with the fewest. Off and on take turns, and change their order in every other round.
  */
 static bool prof_rep(const struct pair *p, u32 nr, u32 n, u32 rep)
 {
@@ -368,7 +367,7 @@ int bench_profile(void)
 #define ZERO_SPANS	8u
 #define ZERO_ROUNDS	2000u
 
-/* Booted with init_on_free=1 a free span is zero; else it is not, and is cleared */
+/* With init_on_free=1 a free span is known to be zero; otherwise __GFP_ZERO clears it */
 static u64 alloc_only(gfp_t gfp)
 {
 	void *p[ZERO_SPANS];
@@ -406,7 +405,7 @@ int bench_zero(void)
 	return 0;
 }
 
-/* ---- cold: a heap of its own, grown and backed span by span ---- */
+/* ---- cold: a new heap that grows and backs pages span by span ---- */
 
 #define COLD_PAGES	(SZ_64M >> PAGE_SHIFT)
 #define COLD_SPANS	512u

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Giving memory back: a release of idle spans beside a bare loop that clears page
- * table entries and frees the pages, allocation while a release goes on, and what
- * the heap itself needs of memory.
+ * Giving memory back: a release of idle spans, compared with a bare loop that clears page
+ * table entries and frees the pages; allocation during a release; the memory that
+ * the heap itself needs.
  */
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
@@ -22,7 +22,7 @@ static bool any_page(struct page *page, const void *addr, const void *arg)
 	return true;
 }
 
-/* Clears the entries, flushes once, frees the pages: no heap, no bounds */
+/* Bare loop: clear all entries, flush once, free the pages */
 static int bare_run(u32 rep)
 {
 	struct page **pages = kvcalloc(TOTAL_PAGES, sizeof(*pages), GFP_KERNEL);
@@ -58,7 +58,7 @@ static int bare_run(u32 rep)
 	return n == TOTAL_PAGES ? 0 : -ENOMEM;
 }
 
-/* Free spans of nr pages, with one page in use between each two and the next */
+/* Release free spans of nr pages that are separated by one page in use */
 static int release_run(u32 nr, u32 rep)
 {
 	u32 n = TOTAL_PAGES / nr, i, keep = n > 1;
@@ -114,7 +114,7 @@ struct beside {
 	u64 pages;
 };
 
-/* Idle memory is made and released, again and again */
+/* Make memory idle and release it, again and again */
 static int releaser_fn(void *data)
 {
 	struct beside *b = data;
@@ -244,7 +244,7 @@ static int meta_run(u32 nr)
 		  div_u64(st.span_meta_bytes - empty.span_meta_bytes +
 			  st.other_meta_bytes - empty.other_meta_bytes,
 			  META_PAGES >> (20 - PAGE_SHIFT)));
-	/* Of the whole arena, as vmalloc has them of what is allocated */
+	/* spanheap has page tables for the whole arena, vmalloc for allocated areas only */
 	bench_out("meta", "spanheap", nr, "page table bytes/MiB", 1,
 		  sizeof(pte_t) << (20 - PAGE_SHIFT));
 	bench_out("meta", "spanheap", nr, "fixed bytes", 1,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Heaps with a thousand and a million free spans, on an arena that backs nothing:
- * what an operation costs in them, and how long the heap lock is held.
+ * Heaps with a thousand and a million free spans, on an arena that backs no page:
+ * the cost of an operation, and how long the heap lock is held.
  */
 #include <linux/cpumask.h>
 #include <linux/genalloc.h>
@@ -22,14 +22,14 @@
 
 /* ---- an arena of addresses only ---- */
 
-/* Without per-CPU caches: it is the page heap that is measured */
+/* No per-CPU caches, because this measures the page heap */
 static void *fake_create(unsigned long nr_pages)
 {
 	struct spanheap *h = spanheap_heap_create(&nothing_ops, nr_pages, bench_clock);
 
 	if (IS_ERR(h))
 		return NULL;
-	h->anon->flags = SPANHEAP_SKIP_INIT;	/* what nothing backs cannot be cleared */
+	h->anon->flags = SPANHEAP_SKIP_INIT;	/* pages without memory cannot be cleared */
 	return h;
 }
 
@@ -57,7 +57,7 @@ const struct bench_heap_ops bench_fake_spanheap = {
 	.free = fake_free,
 };
 
-/* ---- gen_pool as one of them ---- */
+/* ---- gen_pool as a subject ---- */
 
 static void *pool_create(unsigned long nr_pages, genpool_algo_t algo)
 {
@@ -277,7 +277,7 @@ struct holes {
 	struct bench_hist alloc, free, rest_free;
 };
 
-/* Allocations that fit none of n holes, then frees of everything in reverse */
+/* Allocate spans that fit into none of n holes, then free everything in reverse */
 static int holes_run(struct holes *b, const struct bench_heap_ops *ops, u32 n,
 		     u32 rep)
 {
@@ -342,14 +342,14 @@ int bench_holes(void)
 	return err;
 }
 
-/* ---- how long the heap lock is held, and who waits for it ---- */
+/* ---- how long the heap lock is held, and how long allocations wait for it ---- */
 
 #define RELEASE_SLICE_NS	(10 * NSEC_PER_MSEC)
 #define RELEASE_PAGES		16384u	/* between looks at the clock */
 
 /*
- * In slices: a hold that the heap is to blame for is in
- * nearly all of them, one that the machine was taken from in few.
+ * Releases in slices: a long hold that the heap causes is in nearly all slices, a long hold
+ * because the host took the CPU away is in few.
  */
 static int release_fn(void *data)
 {
@@ -373,7 +373,7 @@ static int release_fn(void *data)
 	return 0;
 }
 
-/* The longest that each 10 ms lack on a CPU that only looks at the clock: the host's doing */
+/* Median of the longest gap per 10 ms, on a CPU that only reads the clock: caused by the host */
 static u64 median_gap(struct bench_hist *hist)
 {
 	u64 last, now, longest, end;
@@ -395,7 +395,7 @@ static u64 median_gap(struct bench_hist *hist)
 	return bench_ps(bench_hist_at(hist, 50000));
 }
 
-/* A release of everything on another CPU, and allocation beside it */
+/* Allocate while another CPU releases everything */
 static int hold_run(struct filled *f, u32 nr_free, u32 rep)
 {
 	u32 cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One CPU beside two: pairs on each, allocation on one and free on the other, and
- * look-up with and without allocation beside it.
+ * One CPU compared with two: pairs on each, allocation on one and free on the other, and
+ * look-up with and without concurrent allocation.
  */
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
@@ -11,7 +11,7 @@
 
 #include "bench.h"
 
-#define WARM_NS		(3 * NSEC_PER_MSEC)	/* until the ring and what is beside it are full */
+#define WARM_NS		(3 * NSEC_PER_MSEC)	/* until the ring and the caches are full */
 #define SLICE_NS	(4 * NSEC_PER_MSEC)
 #define SLICES		15u	/* of each kind; the best makes a repetition */
 #define RING		1024u	/* spans on their way to the other CPU, at most */
@@ -33,9 +33,9 @@ struct worker {
 	const struct smp_subject *subject;
 	u32 nr;
 	struct ring *ring;
-	u32 seen;		/* how far the other one was */
-	atomic_t *ready;	/* workers that are there */
-	u32 *stop;		/* told to stop */
+	u32 seen;		/* last position of the other worker that was read */
+	atomic_t *ready;	/* number of workers that are ready */
+	u32 *stop;		/* set to end the run */
 	u32 wait_for;
 	u64 ops;
 	u64 ns;
@@ -92,7 +92,7 @@ static void ancestor_free(void *p, u32 nr)
 	bench_ancestor.free(ancestor, p, nr);
 }
 
-/* What the ring itself costs */
+/* Measures the cost of the ring itself */
 static void *nothing_alloc(u32 nr)
 {
 	return &client;
@@ -125,7 +125,7 @@ static bool pair_burst(struct worker *w)
 	return true;
 }
 
-/* Some lengths, cached and not, held for a while */
+/* Allocate some lengths, cached and not, and hold them for a while */
 static bool noise_burst(struct worker *w)
 {
 	void *p[BURST];
@@ -139,7 +139,7 @@ static bool noise_burst(struct worker *w)
 	return true;
 }
 
-/* Tells the other CPU once a burst, and looks there only when it must */
+/* Publishes its position once per burst, and reads the other one only when the ring is full */
 static bool produce_burst(struct worker *w)
 {
 	struct ring *r = w->ring;
@@ -186,7 +186,7 @@ static bool consume_burst(struct worker *w)
 	return true;
 }
 
-/* Bursts for ns, or until told to stop; ops and ns are of this run */
+/* Run bursts for ns, or until *stop; ops and ns are those of this run */
 static void run_for(struct worker *w, u64 ns)
 {
 	static bool (*const burst[])(struct worker *w) = {
@@ -209,7 +209,7 @@ static int worker_fn(void *data)
 
 	atomic_inc(w->ready);
 	while (atomic_read(w->ready) < w->wait_for)
-		cond_resched();	/* this CPU may have to make the others */
+		cond_resched();	/* this CPU may have to start the other workers */
 	if (w->role == NOISE) {
 		run_for(w, U64_MAX);
 	} else {
@@ -217,7 +217,7 @@ static int worker_fn(void *data)
 		run_for(w, SLICE_NS);
 	}
 	if (w->role != NOISE)
-		WRITE_ONCE(*w->stop, 1);	/* who ran alone would seem fast */
+		WRITE_ONCE(*w->stop, 1);	/* a worker that ran alone would seem fast */
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);
 	return 0;
@@ -253,7 +253,7 @@ static void stop(struct worker *w)
 	put_task_struct(w->task);
 }
 
-/* Pairs in a second, all workers together, in role[0 .. n) */
+/* Pairs per second of n workers with role[0 .. n) together */
 static u64 run_slice(const struct smp_subject *s, u32 nr, const enum role *role, u32 n)
 {
 	struct worker *w = kcalloc(n, sizeof(*w), GFP_KERNEL);
@@ -301,7 +301,7 @@ static const struct {
 	{ "producer/consumer pairs/s", { PRODUCE, CONSUME }, 2 },
 };
 
-/* They take turns slice by slice: what disturbs one for a while disturbs them all */
+/* The kinds take turns slice by slice, so that a disturbance meets all of them */
 static void run(const struct smp_subject *s, u32 nr, u32 rep)
 {
 	u64 best[ARRAY_SIZE(hows)] = {};
@@ -310,7 +310,7 @@ static void run(const struct smp_subject *s, u32 nr, u32 rep)
 	for (i = 0; i < SLICES; i++)
 		for (k = 0; k < ARRAY_SIZE(hows); k++)
 			best[k] = max(best[k], run_slice(s, nr, hows[k].role, hows[k].workers));
-	for (k = 0; rep && k < ARRAY_SIZE(hows); k++)	/* 0 warms */
+	for (k = 0; rep && k < ARRAY_SIZE(hows); k++)	/* rep 0 only warms */
 		bench_out("smp", s->name, nr, hows[k].metric, rep, best[k]);
 }
 
@@ -370,7 +370,7 @@ int bench_smp(void)
 #define LOOKS		20000u
 #define LOOK_SLICES	10u
 
-/* ps for one, the best of some slices; 0: not found */
+/* Time of one look-up in ps, the best of some slices; 0: not found */
 static u64 look(void *const *at)
 {
 	u64 best = U64_MAX, start;
@@ -434,7 +434,7 @@ int bench_lookup(void)
 		kfree(at);
 		return err;
 	}
-	/* not on the CPU of the other */
+	/* not on the CPU of the noise */
 	set_cpus_allowed_ptr(current, cpumask_of(nth_cpu(0)));
 	for (rep = 0; rep <= bench_reps && !err; rep++)
 		err = look_all(at, 8, rep) ?: look_all(at, LOOK_PAGES, rep);

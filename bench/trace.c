@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Replays what tools/record recorded and what loads.c makes, on a virtual clock, and
- * compares the memory that each subject holds with what is in use.
+ * Replays traces of tools/record and loads of loads.c on a virtual clock, and compares
+ * the memory that each subject holds with the memory in use.
  *
- * The clock jumps from one moment at which something happens to the next: an operation
- * of the load, or a tick of the scavenger, which comes at its own time, however many come
- * between two operations. An operation also takes its measured time on that clock; a tick
- * does not, for the scavenger runs beside the load, but the next tick waits for its end.
+ * The clock jumps from event to event. An event is an operation of the load, or a tick of the
+ * scavenger, which comes at its own time, however many ticks come between two operations. An
+ * operation advances the clock by its measured time. A tick does not, because the scavenger
+ * runs in parallel to the load; but the next tick waits for its end.
  */
 #include <linux/bitmap.h>
 #include <linux/fs.h>
@@ -22,7 +22,7 @@
 #define TRACE_PAGES	(SZ_256M >> PAGE_SHIFT)	/* of an arena; recorded traces */
 #define TRACE_FILE	SZ_1M
 #define LOAD_REPS	5u	/* at most: a load has many operations, and takes seconds */
-#define AGAIN_SECONDS	60u	/* too early to have been released, if backed again by then */
+#define AGAIN_SECONDS	60u	/* a release was too early if the page is backed again by then */
 
 static char *traces;
 module_param(traces, charp, 0444);
@@ -39,8 +39,8 @@ struct alloc {
 /* A subject: how to allocate, and how many pages it holds now */
 struct subject {
 	const char *name;
-	const struct bench_heap_ops *ops;	/* one that only has addresses */
-	bool scavenged;				/* a spanheap, with a tick each half of */
+	const struct bench_heap_ops *ops;	/* of a subject that only manages addresses */
+	bool scavenged;				/* a spanheap with a tick each half of age_ms */
 	u32 age_ms;
 };
 
@@ -53,17 +53,18 @@ struct replay {
 	void *heap;
 	struct spanheap *h;
 	struct arena_ops arena_ops;	/* the arena's, counted */
-	unsigned long *touched;		/* addresses only: pages handed out so far */
+	unsigned long *touched;		/* addresses only: pages that were ever in use */
 	u32 nr_touched;
 	u64 now, next_tick;		/* virtual ns */
 	enum doing doing;
 
 	/* pages, and their integrals over virtual ns */
 	u64 live, resident, live_peak, resident_peak, live_ns, resident_ns;
-	u64 mark_idle, marked_at, back_at;	/* idle at the mark; when, and 5 % left */
-	u64 scav_ns;			/* CPU of ticks, and of what growth asks for */
-	u64 flushes, op_flushes, tick_flushes;	/* all; and of these */
-	u64 released, again;		/* pages; backed again in time */
+	/* pages idle at the mark; the time of the mark; when 5 % of them are left */
+	u64 mark_idle, marked_at, back_at;
+	u64 scav_ns;			/* CPU time of ticks and of releases for growth */
+	u64 flushes, op_flushes, tick_flushes;	/* total; during operations; during ticks */
+	u64 released, again;		/* pages; pages backed again within AGAIN_SECONDS */
 	u64 gone[AGAIN_SECONDS];	/* released in each of the last seconds, not backed since */
 	u64 gone_second;		/* the last of them */
 	struct bench_hist hist;		/* operations */
@@ -130,7 +131,7 @@ static int load(struct bench_load *l, const char *path)
 	return err;
 }
 
-/* ---- what goes back and forth between the heap and the system ---- */
+/* ---- pages that move between the heap and the system ---- */
 
 static struct replay *replaying;
 
@@ -148,7 +149,7 @@ static u64 *gone_now(struct replay *r)
 	return &r->gone[second % AGAIN_SECONDS];
 }
 
-/* Any page that comes makes good for one that went, the one that went first */
+/* Each page that is backed counts as backed again for the oldest page that was released */
 static u32 counted_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 {
 	u32 n = spanheap_arena_ops.back(h, start, nr, gfp), left = n, i;
@@ -205,7 +206,7 @@ static void give(struct replay *r, void *p, u32 nr)
 		vfree(p);
 }
 
-/* Without a way to give pages back, what was used once stays resident */
+/* A subject that gives no pages back keeps each page that was ever used */
 static void touch(struct replay *r, void *p, u32 nr)
 {
 	u32 page = ((unsigned long)p - BENCH_NOWHERE) >> PAGE_SHIFT;
@@ -257,7 +258,7 @@ static void tick(struct replay *r)
 	cond_resched();
 }
 
-/* An allocation has woken the scavenger, which runs beside what follows */
+/* An allocation has woken the scavenger, which runs in parallel to the next operations */
 static void grow(struct replay *r)
 {
 	u64 start = ktime_get_ns();
@@ -437,7 +438,7 @@ static const struct subject subjects[] = {
 	{ .name = "vmalloc" },
 	{ .name = "spanheap", .scavenged = true, .age_ms = 1000 },
 	{ .name = "spanheap, age 1 min", .scavenged = true, .age_ms = 60000 },
-	/* Those hold whatever was in use once; for traces only */
+	/* These keep each page that was ever in use; for traces only */
 	{ .name = "ancestor", .ops = &bench_ancestor },
 	{ .name = "gen_pool first fit", .ops = &bench_first_fit },
 	{ .name = "gen_pool best fit", .ops = &bench_best_fit },
@@ -503,7 +504,7 @@ static int replay_load(const struct bench_load *l, u32 rep)
 	return err;
 }
 
-/* Each load is made once, and has its repetitions one after the other */
+/* Make each load once and run all its repetitions */
 int bench_loads(void)
 {
 	struct bench_load l;

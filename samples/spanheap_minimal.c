@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The smallest client: 16 pages, for as long as the module is loaded. */
+/* The smallest client: allocates 16 pages when it loads and frees them when it unloads. */
 #include <linux/err.h>
 #include <linux/module.h>
 #include <linux/spanheap.h>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A content-addressed page cache: a page is stored once however often it is put,
- * and found again by the hash of its content. Nobody holds a reference to an entry,
- * and nobody frees one.
+ * A content-addressed page cache: it stores a page once, however often the page is put,
+ * and finds it by the hash of its content. No user holds a reference to an entry, and no
+ * user frees an entry.
  *
- * Each cycle has a number, and an entry that is put or found is marked with the
- * current one. What was marked neither in this cycle nor in the last is dropped by
- * the sweep callback, when somebody's allocation would grow the heap, or in the
- * background. So the cache fills memory that the heap has anyway, and no more.
+ * Each cycle has a number. Putting or finding an entry marks it with the current number.
+ * The sweep callback drops entries that were marked neither in this cycle nor in the last.
+ * It runs when an allocation would grow the heap, and in the background. So
+ * the cache fills only memory that the heap already has.
  *
  *	/sys/kernel/debug/spanheap_pagecache/put	write a page, then read its hash
  *	.../find	write a hash, then read the page
@@ -39,7 +39,7 @@ struct entry {
 
 static struct spanheap_client *client;
 static struct dentry *dir;
-static siphash_key_t key;		/* hashes cannot be made to collide */
+static siphash_key_t key;		/* random, so that nobody can make hashes collide */
 static DEFINE_SPINLOCK(lock);		/* everything below, entries' cycle */
 static DEFINE_HASHTABLE(table, 12);
 static u32 cycle;
@@ -60,7 +60,7 @@ static struct entry *lookup(u64 hash)
 	return NULL;
 }
 
-/* Nobody finds it any more */
+/* Take e out of the table, so that nobody finds it any more */
 static void drop(struct entry *e)
 {
 	hash_del(&e->node);
@@ -70,8 +70,8 @@ static void drop(struct entry *e)
 }
 
 /*
- * The heap asks about a page. Its content says which entry it is of; one that is
- * not in the table is being put at the moment.
+ * Is the page of a span live? The hash of its content finds its entry. A page without an
+ * entry is live: put() is about to insert it.
  */
 static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
 {
@@ -97,7 +97,7 @@ static void begin_cycle(void)
 	spanheap_cycle_begin(client);
 }
 
-/* Nobody has begun a cycle for long */
+/* Called when no cycle has begun for long */
 static void collect(void *priv)
 {
 	begin_cycle();
@@ -108,7 +108,7 @@ static const struct spanheap_client_ops ops = {
 	.collect = collect,
 };
 
-/* True: it is there, and is young again */
+/* Mark the entry of hash with the current cycle. False: there is none. */
 static bool touch(u64 hash)
 {
 	struct entry *e;
@@ -121,7 +121,7 @@ static bool touch(u64 hash)
 	return e;
 }
 
-/* e takes its place in the table; false: somebody was faster */
+/* Insert e into the table. False: the table has the same page already. */
 static bool insert(struct entry *e)
 {
 	bool is_new;
@@ -137,7 +137,7 @@ static bool insert(struct entry *e)
 	return is_new;
 }
 
-/* No lock is held over the allocation: it may sweep */
+/* Allocate without a lock, because the allocation may call sweep() */
 static int put(const u8 *page, u64 *hash)
 {
 	struct entry *e;
@@ -162,7 +162,7 @@ static int put(const u8 *page, u64 *hash)
 	return 0;
 }
 
-/* A copy of the page: the entry may be gone as soon as the lock is dropped */
+/* Copy the page under the lock: sweep() may drop the entry as soon as the lock is free */
 static bool find(u64 hash, u8 *page)
 {
 	struct entry *e;
@@ -182,7 +182,7 @@ static bool find(u64 hash, u8 *page)
 
 /* ---- debugfs ---- */
 
-/* Of an open file: what the last write has for the next read */
+/* State of an open file: the answer to the last write, for the next read */
 struct reply {
 	struct mutex lock;		/* both below */
 	size_t len;
@@ -217,7 +217,7 @@ static ssize_t reply_read(struct file *file, char __user *buf, size_t count, lof
 	return n;
 }
 
-/* A write is a page, filled up with zeros */
+/* A write is one page; a shorter write is padded with zeros */
 static ssize_t put_write(struct file *file, const char __user *buf, size_t count,
 			 loff_t *pos)
 {
@@ -306,9 +306,9 @@ static int __init pagecache_init(void)
 	return 0;
 }
 
-#define DROP_BATCH	64	/* entries dropped in one hold of the lock, at most */
+#define DROP_BATCH	64	/* maximum of entries dropped per hold of the lock */
 
-/* Drop up to a batch of a bucket's entries; returns how many pages[] has got */
+/* Drop up to a batch of a bucket's entries; returns the number of pages[] */
 static unsigned int drop_some(struct hlist_head *bucket, u8 **pages)
 {
 	unsigned int n = 0;
@@ -324,7 +324,7 @@ static unsigned int drop_some(struct hlist_head *bucket, u8 **pages)
 	return n;
 }
 
-/* What is left is dead, whatever its age. Pages are freed without the lock. */
+/* Drop all entries, of any age. Frees the pages without the lock. */
 static void drop_all(void)
 {
 	u8 *pages[DROP_BATCH];

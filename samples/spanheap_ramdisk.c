@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/spanheap0: a RAM disk whose storage is spans, allocated when a chunk is
- * first written and freed when it is discarded.
+ * /dev/spanheap0: a RAM disk that stores its chunks in spans. The first write of a chunk
+ * allocates its span, and a discard of the chunk frees it.
  */
 #define pr_fmt(fmt) "spanheap_ramdisk: " fmt
 
@@ -25,7 +25,7 @@ static struct spanheap_client *client;
 static struct gendisk *disk;
 static int major;
 static DEFINE_XARRAY(chunks);		/* chunk number -> span */
-static DECLARE_RWSEM(discard_lock);	/* read: users of chunks; write: discard */
+static DECLARE_RWSEM(discard_lock);	/* read: access to chunks; write: discard */
 
 /* The chunk's memory; allocates it for a write. NULL: a hole, or no memory. */
 static u8 *get_chunk(unsigned long nr, bool write)
@@ -40,7 +40,7 @@ static u8 *get_chunk(unsigned long nr, bool write)
 	old = xa_cmpxchg(&chunks, nr, NULL, chunk, GFP_NOIO);
 	if (!old)
 		return chunk;
-	spanheap_free(chunk);		/* another writer was first, or no memory */
+	spanheap_free(chunk);	/* another writer was first, or xa_cmpxchg() failed */
 	return xa_is_err(old) ? NULL : old;
 }
 
@@ -67,7 +67,7 @@ static blk_status_t copy(struct bio_vec *bv, u64 pos, bool write)
 	return BLK_STS_OK;
 }
 
-/* Whole chunks are freed; what is left at the ends is cleared */
+/* Free whole chunks, and clear the parts of chunks at both ends */
 static void discard(u64 pos, u64 len)
 {
 	while (len) {
@@ -88,7 +88,7 @@ static void discard(u64 pos, u64 len)
 	}
 }
 
-/* What is written is stable at once: a flush has nothing to wait for */
+/* A write is complete when it returns, so a flush has nothing to wait for */
 static void ramdisk_submit_bio(struct bio *bio)
 {
 	u64 pos = bio->bi_iter.bi_sector << SECTOR_SHIFT;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the test modules have in common. Each has a parameter "run", the case. */
+/* Shared by the test modules. Each has a parameter "run", which names a case. */
 #ifndef _SPANHEAP_SELFTESTS_EXPECT_H
 #define _SPANHEAP_SELFTESTS_EXPECT_H
 
@@ -33,7 +33,7 @@ struct test_case {
 	int (*fn)(void);
 };
 
-/* Run the one that is named; the list ends with {} */
+/* Run the named case; the list ends with {} */
 static inline int run_case(const struct test_case *c, const char *name)
 {
 	for (; c->name; c++)
@@ -43,7 +43,7 @@ static inline int run_case(const struct test_case *c, const char *name)
 	return -ENOENT;
 }
 
-/* The same with a client, which stays if the case passes */
+/* Like run_case() with a client, which stays registered if the case passes */
 static inline int run_client_case(const struct spanheap_client_attr *attr,
 				  struct spanheap_client **client,
 				  const struct test_case *c, const char *name)
@@ -61,7 +61,7 @@ static inline int run_client_case(const struct spanheap_client_attr *attr,
 
 #define TEST_THREADS	4
 
-/* fn(number) in that many threads, spread over the CPUs, until each has ended */
+/* Run fn(number) in each of several threads, spread over the CPUs; returns when all ended */
 static inline int run_threads(int (*fn)(void *data))
 {
 	struct task_struct *t[TEST_THREADS];

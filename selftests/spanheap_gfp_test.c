@@ -52,10 +52,10 @@ static int test_nofail(void)
 
 /* ---- a process that is killed while it allocates ---- */
 
-static unsigned int got;	/* pages of which a span was had */
+static unsigned int got;	/* length of the longest span that was allocated */
 module_param(got, uint, 0444);
 
-/* Written to by a process that is killed by then: the signal waits for its way out */
+/* A process that is already killed writes this parameter: its signal is still pending */
 static int set_take(const char *val, const struct kernel_param *kp)
 {
 	unsigned int nr;
@@ -80,7 +80,7 @@ MODULE_PARM_DESC(take, "kills the writer, and allocates so many pages for it");
 static DEFINE_MUTEX(swept_lock);
 static unsigned int nr_swept;
 
-/* Allocates, too: inside of a callback nothing sweeps, and that is no report */
+/* Allocates: nothing sweeps within a callback, so lockdep must not report this */
 static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
 {
 	spanheap_free(spanheap_alloc(client, 1, GFP_KERNEL));
@@ -92,7 +92,7 @@ static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
 
 static const struct spanheap_client_ops swept_ops = { .sweep = sweep };
 
-/* A callback has run once, and not in an allocation */
+/* Let a callback run once, but not in an allocation */
 static struct spanheap_client *swept_once(void)
 {
 	const struct spanheap_client_attr attr = { .name = "gfp_swept", .ops = &swept_ops };
@@ -109,7 +109,7 @@ static struct spanheap_client *swept_once(void)
 	return c;
 }
 
-/* Nothing is unswept */
+/* Lockdep must report this although nothing is unswept */
 static int test_cycle_wrongly(void)
 {
 	struct spanheap_client *c = swept_once();

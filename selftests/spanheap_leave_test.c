@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A module that goes and leaves spans, and one that has them after it: "run" names the
- * case. The spans travel by "addr", as hexadecimal numbers.
+ * A module that unloads and leaves spans, and a module that uses them later: "run" names the
+ * case. "addr" passes the spans as hexadecimal numbers.
  */
 #define pr_fmt(fmt) "spanheap_leave_test: " fmt
 
@@ -27,7 +27,7 @@ static size_t size_of(unsigned int i)
 	return sizes[i % ARRAY_SIZE(sizes)] * PAGE_SIZE;
 }
 
-/* Call sites with names: in text that is there until the module goes, and in __init text */
+/* Call sites with names: in text that stays until the module unloads, and in __init text */
 static noinline void *left_by_function(size_t size)
 {
 	void *p = spanheap_alloc(NULL, size >> PAGE_SHIFT, GFP_KERNEL);
@@ -61,7 +61,7 @@ static int __init test_leave(void)
 	return 0;
 }
 
-/* What the module before has left is as it was */
+/* The spans that an earlier module left are unchanged */
 static int __init test_look(void)
 {
 	unsigned int i;
@@ -88,7 +88,7 @@ static int __init test_take(void)
 	return 0;
 }
 
-/* A bad free of an orphan: the report names where it was allocated */
+/* A bad free of an orphan: the report names its allocating call site */
 static noinline void interior_free(void *p)
 {
 	spanheap_free(p);
@@ -99,12 +99,12 @@ static int __init test_badfree(void)
 {
 	EXPECT(nr_addr == SPANS);
 	interior_free((void *)addr[2] + 2 * PAGE_SIZE);
-	interior_free((void *)addr[2] + 3 * PAGE_SIZE);	/* the same site: not again */
+	interior_free((void *)addr[2] + 3 * PAGE_SIZE);	/* the same call site: no second report */
 	EXPECT(!test_look());
 	return 0;
 }
 
-/* The module forgets its client, and what the client has */
+/* The module unloads without unregistering its client and freeing its spans */
 static int __init test_forget(void)
 {
 	const struct spanheap_client_attr attr = { .name = "forgotten" };
@@ -117,7 +117,7 @@ static int __init test_forget(void)
 	return 0;
 }
 
-/* A tail call: the call site is the kernel's, in whose text the module never was */
+/* A tail call: the call site is in the kernel's text, not in the module's */
 static void *pool_alloc(gfp_t gfp, void *data)
 {
 	return spanheap_alloc(NULL, 1, gfp & GFP_KERNEL);
@@ -139,7 +139,7 @@ static int __init test_pool(void)
 	return 0;
 }
 
-/* What the pool case has left */
+/* Free the spans that the pool case has left */
 static int __init test_drop(void)
 {
 	spanheap_free((void *)addr[0]);
@@ -164,7 +164,7 @@ static void free_all(void)
 		spanheap_free((void *)addr[i]);
 }
 
-/* Two spans of a device are freed behind its back: each has a call site of its own */
+/* The driver frees two spans of a device itself: each has its own call site */
 static noinline void *devm_first(struct device *dev)
 {
 	void *p = devm_spanheap_alloc(dev, NULL, 2, GFP_KERNEL);

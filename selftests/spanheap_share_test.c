@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of spans in other hands, and guard pages: "run" names a case; the module loads
- * if it passed. User space is this insmod process, into which a file is mapped.
+ * Shared pages of spans, and guard pages: "run" names a case; the module loads if it
+ * passed. The insmod process is the user space into which a file is mapped.
  */
 #define pr_fmt(fmt) "spanheap_share_test: " fmt
 
@@ -22,7 +22,7 @@ RUN("mmap");
 #define TRIES	64
 
 static struct spanheap_client *client;
-static u8 *span;		/* what the file maps */
+static u8 *span;		/* the span that the file maps */
 
 static int map_span(struct file *file, struct vm_area_struct *vma)
 {
@@ -46,7 +46,7 @@ static unsigned long map_file(struct file *file, unsigned long bytes, unsigned l
 		       pgoff << PAGE_SHIFT);
 }
 
-/* Does user space see that byte everywhere? */
+/* Does user space see this byte everywhere? */
 static bool user_sees(unsigned long at, unsigned long bytes, u8 byte)
 {
 	u8 seen;
@@ -58,8 +58,8 @@ static bool user_sees(unsigned long at, unsigned long bytes, u8 byte)
 }
 
 /*
- * Allocate until a span comes at addr, and fill all of them; the last is the one. A
- * deferred free needs some time before its addresses come back.
+ * Allocate spans until one is at addr, and fill all of them; the last one is at addr. A
+ * deferred free takes some time before its addresses are free.
  */
 static int allocate_at(const void *addr, void **p, u8 fill)
 {
@@ -105,16 +105,16 @@ static int map_and_free(struct file *file)
 	EXPECT(!spanheap_nr_pages(span));
 	n = allocate_at(span, p, 'B');
 	EXPECT(n && p[n - 1] == span);
-	EXPECT(user_sees(at, BYTES, 'A'));	/* not what the next owner wrote */
+	EXPECT(user_sees(at, BYTES, 'A'));	/* not the next owner's bytes */
 	EXPECT(!clear_user((void __user *)at, BYTES));
-	EXPECT(!memchr_inv(span, 'B', BYTES));	/* and the next owner's is not touched */
+	EXPECT(!memchr_inv(span, 'B', BYTES));	/* user space does not write to the next owner */
 	EXPECT(user_sees(at, BYTES, 0));
 	EXPECT(!vm_munmap(at, BYTES));
 	free_all(p, n);
 	return 0;
 }
 
-/* A span is freed while user space has it mapped: as with vfree(), that mapping keeps the pages */
+/* A span is freed while user space maps it: as with vfree(), the mapping keeps the pages */
 static int test_mmap(void)
 {
 	struct file *file;
@@ -133,7 +133,7 @@ static int test_mmap(void)
 	return err;
 }
 
-/* keep() refers to a page of the span that it is given */
+/* keep() takes a reference to a page of its span */
 static int keep_beyond_free(struct spanheap_client *c, struct page *(*keep)(const void *addr))
 {
 	u8 *p = spanheap_alloc(c, PAGES, GFP_KERNEL);
@@ -175,7 +175,7 @@ static int with_client(unsigned int flags, int (*fn)(struct spanheap_client *c))
 	return err;
 }
 
-/* By means that the heap does not see */
+/* Refers to a page without a function of the heap */
 static struct page *unseen(const void *addr)
 {
 	return vmalloc_to_page(addr);
@@ -191,7 +191,7 @@ static int test_flag(void)
 	return with_client(SPANHEAP_SHARED_PAGES, keep_unseen);
 }
 
-/* A shared span to which nobody refers any more is reused as it is */
+/* The heap reuses a shared span without references and keeps its pages */
 static int reuse(struct spanheap_client *c)
 {
 	u64 scavenged = stats().scavenged_bytes;
@@ -219,7 +219,7 @@ static bool readable(const void *p)
 	return !copy_from_kernel_nofault(&byte, p, 1);
 }
 
-/* In time also of allocations that may not wait */
+/* Does a guard page fault? It may take a while after an allocation that may not block. */
 static bool guarded(const u8 *p, size_t nr)
 {
 	int tries;
@@ -235,7 +235,7 @@ static int guards(struct spanheap_client *c)
 	u8 *p[2 * ARRAY_SIZE(sizes)], *all;
 	unsigned int i, round;
 
-	/* Pages with memory all over, so that guards have to lose theirs */
+	/* Back many pages first, so that guard pages have memory to lose */
 	all = spanheap_alloc(client, 4096, GFP_KERNEL);
 	EXPECT(all);
 	spanheap_free(all);
@@ -266,7 +266,7 @@ static int test_guard(void)
 	return with_client(SPANHEAP_GUARD, guards);
 }
 
-/* The mistake that costs every client its spans, and what the heap makes of it */
+/* vfree() of a span unmaps the spans of all clients: the heap detects it and stops */
 static int test_vfree(void)
 {
 	u8 *wrong = spanheap_alloc(client, 4, GFP_KERNEL), *other, *p;
@@ -275,7 +275,7 @@ static int test_vfree(void)
 
 	EXPECT(wrong && held);
 	vfree(wrong);
-	other = vmalloc(bytes);		/* in the range that was the arena, most likely */
+	other = vmalloc(bytes);		/* most likely in the former range of the arena */
 	EXPECT(other);
 	memset(other, 0x5a, bytes);
 	p = spanheap_alloc(client, 8, GFP_KERNEL | __GFP_NOWARN);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Finalizers from a client module: "run" names a case; the module loads if it
- * passed, except where the case is in unloading it.
+ * Finalizers of a client module: "run" names a case; the module loads if it
+ * passed, except for cases that run while it unloads.
  */
 #define pr_fmt(fmt) "spanheap_special_test: " fmt
 
@@ -21,15 +21,15 @@ MODULE_PARM_DESC(seconds, "how long the chaos case runs");
 
 static struct spanheap_client *client;
 
-/* ---- what is live: the spans in the table, and nothing else ---- */
+/* ---- live spans are those in the table ---- */
 
 #define SLOTS	64u
 
 static void *slot[SLOTS];
-static void *watched;			/* a span, and how often the callback was asked about it */
+static void *watched;			/* a span, and how often the callback ran for it */
 static unsigned int asked;
 
-/* What is in no slot is dead, also when it is asked about again after its finalizers ran */
+/* A span that is in no slot is dead, also in the sweep after its finalizers ran */
 static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
 {
 	unsigned int i;
@@ -44,7 +44,7 @@ static enum spanheap_verdict sweep(void *addr, size_t nr_pages, void *priv)
 
 static const struct spanheap_client_ops ops = { .sweep = sweep };
 
-/* One whole generation; returns the pages that came free */
+/* Run one whole cycle; returns the number of pages that it freed */
 static long cycle(struct spanheap_client *c)
 {
 	long n, freed = 0;
@@ -55,7 +55,7 @@ static long cycle(struct spanheap_client *c)
 	return freed;
 }
 
-/* What a finalizer saw */
+/* Seen by a finalizer */
 static struct {
 	unsigned int runs;
 	bool bad_context;
@@ -75,7 +75,7 @@ static noinline void test_finalizer(void *obj, void *arg)
 		seen.bad_context = true;
 	might_sleep();
 	msleep(seen.sleep_ms);
-	/* The object is still there, and the heap works from here */
+	/* The object is still allocated, and a finalizer may use the heap */
 	memset(obj, 0x66, PAGE_SIZE);
 	p = spanheap_alloc(client, 40, GFP_KERNEL);
 	seen.heap_failed = !p || !spanheap_resize(p, 30, GFP_KERNEL);
@@ -89,18 +89,18 @@ static noinline void test_finalizer(void *obj, void *arg)
 	WRITE_ONCE(seen.runs, seen.runs + 1);
 }
 
-/* Until the finalizer has run n times, or 5 s */
+/* Wait until the finalizer has run n times, at most 5 s */
 static bool ran(unsigned int n)
 {
 	unsigned int i;
 
 	for (i = 0; i < 250 && READ_ONCE(seen.runs) < n; i++)
 		msleep(20);
-	msleep(20);	/* and no more than n times */
+	msleep(20);	/* it must not run more than n times */
 	return READ_ONCE(seen.runs) == n;
 }
 
-/* A cycle frees n pages, in 5 s: when the finalizer that has run is off the object */
+/* A cycle frees n pages within 5 s, once the finalizer is removed from the object */
 static bool freed(long n)
 {
 	unsigned int i;
@@ -115,7 +115,7 @@ static bool freed(long n)
 	return false;
 }
 
-/* Process context, no lock, the heap in working order; freed by the sweep after */
+/* A finalizer runs in process context without a lock; the next sweep frees the span */
 static int test_context(void)
 {
 	void *p = spanheap_alloc(client, 2, GFP_KERNEL);
@@ -132,11 +132,11 @@ static int test_context(void)
 	EXPECT(spanheap_base(p) == p);
 	EXPECT(freed(2));
 	EXPECT(!spanheap_base(p));
-	EXPECT(seen.runs == 1 && asked >= 2);	/* the client knew nothing of it any more */
+	EXPECT(seen.runs == 1 && asked >= 2);	/* the client had forgotten the span */
 	return 0;
 }
 
-/* What is live is not finalized; what adds itself again runs again */
+/* A live object is not finalized; a finalizer that is added again runs again */
 static int test_again(void)
 {
 	void *p = spanheap_alloc(client, 1, GFP_KERNEL);
@@ -150,13 +150,13 @@ static int test_again(void)
 	slot[0] = NULL;
 	seen.again = true;
 	EXPECT(!cycle(client) && ran(1) && !seen.err);
-	msleep(200);	/* off it, or the next cycle does not run it */
+	msleep(200);	/* wait until the finalizer is removed, or the next cycle skips it */
 	EXPECT(!cycle(client) && ran(2));
 	EXPECT(freed(1) && !spanheap_base(p));
 	return 0;
 }
 
-/* The object is kept as long as its finalizer has yet to run, however many sweeps */
+/* An object stays until its finalizer has run, after any number of sweeps */
 static int test_slow(void)
 {
 	void *p = spanheap_alloc(client, 1, GFP_KERNEL);
@@ -180,7 +180,7 @@ static noinline void bad_free(void *p)
 	barrier();	/* no tail call: this is the call site */
 }
 
-/* An explicit free is refused, as long as there is a finalizer */
+/* The heap refuses a free while the span has a finalizer */
 static int test_refused(void)
 {
 	void *p = spanheap_alloc(client, 3, GFP_KERNEL);
@@ -230,7 +230,7 @@ static int test_badinput(void)
 	return 0;
 }
 
-/* Unloading with a finalizer queued, which takes a second: in test_exit() */
+/* The module unloads with a queued finalizer, which takes a second: see test_exit() */
 static int test_unload(void)
 {
 	void *p = spanheap_alloc(client, 1, GFP_KERNEL);
@@ -242,7 +242,7 @@ static int test_unload(void)
 	return 0;
 }
 
-/* A client that goes with a finalizer that no sweep has found */
+/* A client unregisters with a finalizer that no sweep has queued */
 static int test_leave(void)
 {
 	const struct spanheap_client_attr attr = { .name = "leaver", .ops = &ops };
@@ -262,14 +262,14 @@ static int test_leave(void)
 /* ---- everything at once ---- */
 
 static atomic_t added, removed, finalized, cycles, errors;
-static DECLARE_RWSEM(publish);	/* no cycle begins between an allocation and its slot */
+static DECLARE_RWSEM(publish);	/* read: no cycle begins between an allocation and its slot */
 
 static void chaos_finalizer(void *obj, void *arg)
 {
 	int tries;
 
 	atomic_inc(&finalized);
-	/* A look-up misses a span while somebody, through a stale address, resizes it */
+	/* A look-up misses a span while another thread resizes it through a stale address */
 	for (tries = 0; spanheap_object(obj) != obj && tries < 100; tries++)
 		msleep(20);
 	if (tries == 100)
@@ -283,7 +283,7 @@ static void chaos_finalizer(void *obj, void *arg)
 		atomic_inc(&added);
 }
 
-/* Anything in the table may be freed or swept by others at any moment */
+/* Other threads may free or sweep any span in the table at any moment */
 static void chaos_step(void)
 {
 	void **at = &slot[get_random_u32() % SLOTS];
@@ -305,7 +305,7 @@ static void chaos_step(void)
 		p = xchg(at, NULL);
 		if (p && !spanheap_remove_finalizer(p))
 			atomic_inc(&removed);
-		spanheap_free(p);	/* refused, if there are others */
+		spanheap_free(p);	/* refused if the span has other finalizers */
 		break;
 	case 4:
 		if (p)
@@ -331,7 +331,7 @@ static void chaos_step(void)
 	}
 }
 
-/* A client that comes, leaves its garbage to be swept, and goes */
+/* A client registers, leaves dead spans to the sweep, and unregisters */
 static enum spanheap_verdict sweep_all(void *addr, size_t nr_pages, void *priv)
 {
 	return SPANHEAP_FREE;
@@ -380,14 +380,14 @@ static int chaos_thread(void *data)
 	return 0;
 }
 
-/* Each finalizer that was added was run once or removed once, and all memory is back */
+/* Each finalizer ran once or was removed once, and all memory is freed */
 static int test_chaos(void)
 {
 	unsigned int i;
 
 	EXPECT(!run_threads(chaos_thread));
 	memset(slot, 0, sizeof(slot));
-	/* One in eight of the finalizers comes again each time */
+	/* One of eight finalizers adds itself again each time */
 	for (i = 0; i < 100; i++) {
 		cycle(client);
 		msleep(20);

@@ -22,7 +22,7 @@ MODULE_PARM_DESC(seconds, "how long the stress case runs");
 
 static atomic_t errors;
 
-/* In any function: the case fails at its end */
+/* May be used in any function: the case fails when it ends */
 #undef EXPECT
 #define EXPECT(cond) do {						\
 	if (!(cond)) {							\
@@ -35,21 +35,21 @@ static atomic_t errors;
 
 #define SLOTS	512
 
-/* A client of the test and the spans it has, each in a slot */
+/* A client of the test, with a slot for each of its spans */
 struct cache {
 	struct spanheap_client *client;
-	struct rw_semaphore birth;	/* write: no span is allocated or freed */
-	unsigned int cycles;		/* birth; begun so far */
+	struct rw_semaphore birth;	/* write: no allocation or free */
+	unsigned int cycles;		/* begun so far; guarded by birth */
 	atomic_t asked, freed;
 	struct xarray index;		/* page number -> slot */
 	struct slot {
-		spinlock_t lock;	/* all of it */
+		spinlock_t lock;	/* guards the slot */
 		u8 *p;
 		unsigned int nr;
-		unsigned int born;	/* cycles before it */
+		unsigned int born;	/* cycles begun before the span was allocated */
 		unsigned int asked;
 		u8 fill;
-		bool busy;		/* a callback is about it */
+		bool busy;		/* a callback runs for the span */
 	} slot[SLOTS];
 };
 
@@ -74,7 +74,7 @@ static enum spanheap_verdict stress_sweep(void *addr, size_t nr_pages, void *pri
 
 	atomic_inc(&c->asked);
 	if (!entry)
-		return SPANHEAP_KEEP;	/* its owner is freeing it */
+		return SPANHEAP_KEEP;	/* the owner is freeing the span */
 	s = &c->slot[xa_to_value(entry)];
 	spin_lock(&s->lock);
 	if (s->p != addr) {
@@ -89,17 +89,17 @@ static enum spanheap_verdict stress_sweep(void *addr, size_t nr_pages, void *pri
 	fill = s->fill;
 	spin_unlock(&s->lock);
 
-	/* it may allocate and free, and sleep */
+	/* a callback may allocate, free and sleep */
 	p = spanheap_alloc(c->client, 1 + get_random_u32() % 4, GFP_KERNEL);
 	spanheap_free(p);
 	if (get_random_u32() % 8 == 0)
 		usleep_range(100, 2000);
-	/* Whoever frees it meanwhile, it is nobody else's before this is over */
+	/* Even if the owner frees the span now, nobody else gets it before this returns */
 	p = addr;
 	EXPECT(p[0] == fill && p[last] == fill);
 
 	spin_lock(&s->lock);
-	if (s->p == addr) {	/* the owner did not free it meanwhile */
+	if (s->p == addr) {	/* the owner did not free the span meanwhile */
 		s->busy = false;
 		if (get_random_u32() % 2) {
 			xa_erase(&c->index, page_nr(addr));
@@ -114,7 +114,7 @@ static enum spanheap_verdict stress_sweep(void *addr, size_t nr_pages, void *pri
 
 static const struct spanheap_client_ops stress_ops = { .sweep = stress_sweep };
 
-/* Every cycle that began after its birth has asked about a span once, the last may */
+/* Each cycle that began after the allocation has run the callback once; the last cycle may */
 static void check_asked(const struct cache *c, const struct slot *s)
 {
 	EXPECT(s->asked <= c->cycles - s->born);
@@ -247,7 +247,7 @@ static void end_cache(struct cache *c)
 	kvfree(c);
 }
 
-/* Clients that come, fill, begin a cycle and go in the middle of it */
+/* Clients that register, allocate, begin a cycle and unregister in the middle of it */
 static int comer_thread(void *data)
 {
 	unsigned int i, n = 0;
@@ -300,7 +300,7 @@ static int test_stress(void)
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		if (!IS_ERR(t[i]))
 			kthread_stop(t[i]);
-	/* two cycles more, and each span has been asked about in all of its own */
+	/* after two more cycles the callback has run for each span in all cycles of the span */
 	begin(shared);
 	while (spanheap_sweep_one(shared->client) >= 0)
 		;
@@ -350,8 +350,8 @@ static const struct spanheap_client_ops bad_ops = {
 };
 
 /*
- * The background sweeper may be first: wait until there is nothing left to sweep,
- * and nobody in a callback. A cycle's beginning does.
+ * The background worker may sweep first. Wait until no span is unswept and no callback
+ * runs; the beginning of a cycle does that.
  */
 static void sweep_all(void)
 {
@@ -403,13 +403,13 @@ static int test_bad(void)
 	return 0;
 }
 
-/* ---- a client goes in the middle of a cycle and leaves spans ---- */
+/* ---- a client unregisters in the middle of a cycle and leaves spans ---- */
 
 static enum spanheap_verdict slow_sweep(void *addr, size_t nr_pages, void *priv)
 {
 	sweeps++;
 	msleep(50);
-	EXPECT(*(unsigned int *)priv == 0x600d);	/* not gone under us */
+	EXPECT(*(unsigned int *)priv == 0x600d);	/* the client's data is still valid */
 	return SPANHEAP_KEEP;
 }
 

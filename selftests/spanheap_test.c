@@ -149,7 +149,7 @@ static int test_resize(void)
 {
 	u8 *p;
 
-	/* What a cache has behind the span is not free: none of it is in use now */
+	/* Cached spans behind the span are not free: empty the caches */
 	spanheap_release_memory();
 	p = spanheap_alloc(client, 10, GFP_KERNEL);
 	EXPECT(p);
@@ -167,7 +167,7 @@ static int test_resize(void)
 	return 0;
 }
 
-/* Pages of one span go while its neighbours stay */
+/* The heap releases the pages of one span while its neighbours stay */
 static int test_release(void)
 {
 	u8 *a = spanheap_alloc(client, 1, GFP_KERNEL);
@@ -204,14 +204,14 @@ static int test_zero(void)
 	return 0;
 }
 
-/* p, n pages long, lies between two spans: it stays one span when it is free */
+/* p, n pages long, lies between two spans in use, so that it stays one span when freed */
 struct guarded {
 	u8 *before, *p, *after;
 };
 
 static int guarded_alloc(struct guarded *g, struct spanheap_client *c, size_t n)
 {
-	spanheap_release_memory();	/* no hole is left, so addresses ascend */
+	spanheap_release_memory();	/* leaves no hole, so addresses ascend */
 	g->before = spanheap_alloc(c, 1, GFP_KERNEL);
 	g->p = spanheap_alloc(c, n, GFP_KERNEL);
 	g->after = spanheap_alloc(c, 1, GFP_KERNEL);
@@ -228,7 +228,7 @@ static void guarded_free(struct guarded *g)
 
 static const size_t init_sizes[] = { 1, 8, 300 };
 
-/* init_on_free=1: cleared when freed, known to be zero, not cleared again */
+/* init_on_free=1: a free clears the span, and an allocation does not clear it again */
 static int init_free(size_t n)
 {
 	size_t size = n * PAGE_SIZE, cut = n / 2;
@@ -241,7 +241,7 @@ static int init_free(size_t n)
 	p = g.p;
 	memset(p, 0xff, size);
 	spanheap_free(p);
-	/* A long span is cleared a little later */
+	/* A worker clears a long span a little later */
 	for (i = 0; n > 256 && i < 1000 && memchr_inv(p, 0, size); i++)
 		msleep(20);
 	EXPECT(readable(p) && !memchr_inv(p, 0, size));
@@ -251,7 +251,7 @@ static int init_free(size_t n)
 	EXPECT(g.p == p && !memchr_inv(p, 0, size));
 	EXPECT(stats().zeroed_bytes == zeroed);
 	EXPECT(stats().zero_skipped_bytes == skipped + size);
-	if (cut) {	/* what a resize frees is freed, too */
+	if (cut) {	/* a resize clears the pages that it frees */
 		memset(p, 0xff, size);
 		EXPECT(spanheap_resize(p, cut, GFP_KERNEL));
 		EXPECT(!memchr_inv(p, 0xff, cut * PAGE_SIZE));
@@ -267,14 +267,14 @@ static int test_initfree(void)
 	int i, err = 0;
 
 	EXPECT(want_init_on_free() && !want_init_on_alloc(GFP_KERNEL));
-	migrate_disable();	/* a CPU's cache gives back what it was given */
+	migrate_disable();	/* the next allocation must use the same CPU's cache */
 	for (i = 0; i < ARRAY_SIZE(init_sizes) && !err; i++)
 		err = init_free(init_sizes[i]);
 	migrate_enable();
 	return err;
 }
 
-/* Memory that held 0xff comes back; cleared or not as the client asked */
+/* Memory that held 0xff is allocated again; the client's flag decides if it is cleared */
 static int init_alloc(struct spanheap_client *c, size_t n, bool skip)
 {
 	size_t size = n * PAGE_SIZE;
@@ -436,7 +436,7 @@ static int test_limit(void)
 	return 0;
 }
 
-/* Clients come, allocate, free and go, as with network namespaces */
+/* Clients register, allocate, free and unregister, as with network namespaces */
 #define CLIENTS		1000
 
 static int test_clients(void)
@@ -514,7 +514,7 @@ static int test_badgfp(void)
 	return 0;
 }
 
-/* Under a lock, with a warm cache: DEBUG_ATOMIC_SLEEP tells all the same */
+/* DEBUG_ATOMIC_SLEEP must report a sleeping allocation under a lock, even from a cache */
 static int test_atomicsleep(void)
 {
 	static DEFINE_SPINLOCK(lock);	/* lockdep knows a lock by its address */
@@ -554,7 +554,7 @@ static int test_badfree(void)
 	return 0;
 }
 
-/* For KASAN to report: a span out of the cache, and a large one */
+/* KASAN must report both uses after free: of a cached span and of a long one */
 static int test_afterfree(void)
 {
 	u8 *p = spanheap_alloc(client, 4, GFP_KERNEL);
@@ -595,7 +595,7 @@ static int test_idle(void)
 	return 0;
 }
 
-/* Take the whole arena in pieces, be refused, give it all back */
+/* Allocate the whole arena in pieces, until an allocation fails, then free all */
 static int test_toobig(void)
 {
 	struct piece {
@@ -624,8 +624,8 @@ static int test_toobig(void)
 #define NTH_MAX	100
 
 /*
- * The nth allocation fails, for every n there is in these calls. The heap grows
- * each time round, as the pieces are kept, and backs, as the rest is released.
+ * Let the nth allocation fail, for every n in these calls. Each round keeps its pieces, so
+ * that the heap grows, and releases the rest, so that the heap backs pages.
  */
 static int test_nth(void)
 {
@@ -677,7 +677,7 @@ static int test_nth(void)
 	return 0;
 }
 
-/* All memory of a small machine is taken: spans that must not wait are refused */
+/* All memory of a small machine is in use: allocations that must not wait fail */
 struct hog {
 	struct hog *next;
 };
@@ -706,7 +706,7 @@ static void unhog(void)
 
 #define POOL	16
 
-/* A mempool of spans gives what it has while the system has nothing */
+/* A mempool of spans serves from its reserve while the system has no memory */
 static int test_mempool(void)
 {
 	struct spanheap_mempool of = { .client = client, .nr_pages = 20 };
@@ -719,7 +719,7 @@ static int test_mempool(void)
 	spanheap_release_memory();	/* so that the heap has no idle pages */
 	hog_all();
 	for (i = 0; i < POOL; i++) {
-		p[i] = mempool_alloc(pool, GFP_NOIO);	/* would wait for ever */
+		p[i] = mempool_alloc(pool, GFP_NOIO);	/* without the reserve this waits forever */
 		got += !!p[i];
 		if (p[i])
 			memset(p[i], i, 20 * PAGE_SIZE);
@@ -747,13 +747,13 @@ static int test_mempool(void)
 static int test_exhaust(void)
 {
 	static const gfp_t flags[] = { GFP_NOWAIT, GFP_ATOMIC };
-	/* The longest first, while there are records to cut it off with */
+	/* The longest first, while records for the split are left */
 	static const size_t sizes[] = { 300, 16, 1 };
 	struct spanheap_stats st, before = stats();
 	struct hog *spans = NULL, *s;
 	int i, refused = 0;
 
-	spanheap_release_memory();	/* so that spans are there, their pages not */
+	spanheap_release_memory();	/* so that spans are free, but have no pages */
 	for (i = 0; i < ARRAY_SIZE(flags) * ARRAY_SIZE(sizes); i++) {
 		for (;;) {
 			hog_all();
@@ -771,7 +771,7 @@ static int test_exhaust(void)
 		spans = s->next;
 		spanheap_free(s);
 	}
-	/* It was not the arena that was full */
+	/* The arena was not full */
 	EXPECT(st.arena_bytes - st.inuse_bytes > 600 * PAGE_SIZE);
 	EXPECT(st.failed_allocs == before.failed_allocs + refused);
 	EXPECT(stats().inuse_bytes == before.inuse_bytes);
@@ -779,7 +779,7 @@ static int test_exhaust(void)
 	return exercise(GFP_KERNEL);
 }
 
-/* Every CPU's cache is full of spans that were in use there at the same time */
+/* Fill every CPU's cache with spans that were in use there at the same time */
 #define FILL	40
 
 static int fill_cpu(void *unused)
@@ -809,10 +809,10 @@ static int test_fill(void)
 }
 
 /*
- * Spans that are freed on the last CPU, too many for its own cache, are had on the
- * first one from there. The length of them is "pages".
+ * The last CPU frees more spans than its own cache holds. The first CPU allocates the
+ * same spans. Their length is "pages".
  */
-#define TRAVEL		8	/* a depot or a shelf has at least so many */
+#define TRAVEL		8	/* a depot or a shelf holds at least this many */
 
 static void *travellers[1024];
 
@@ -856,7 +856,7 @@ static int test_travel(void)
 	return 0;
 }
 
-/* Spans allocated on every CPU, freed when the module goes */
+/* Spans allocated on every CPU, freed when the module unloads */
 #define KEEP	200
 
 static void *kept[KEEP];
@@ -897,7 +897,7 @@ static void free_kept(void)
 
 static atomic_t errors;
 
-/* Each slot's bytes are the slot's own; a byte of another span is an error */
+/* Each slot has its own byte value; another value in its span is an error */
 static int stress_thread(void *data)
 {
 	unsigned long end = jiffies + seconds * HZ, ops = 0;
@@ -950,11 +950,11 @@ static int test_stress(void)
 }
 
 /*
- * Threads that free what others have freed, and resize what others free. Nobody
- * touches the memory: an address may be somebody else's span by now. A free that
- * meets a resize is refused, so what is left is found by its address in the end.
+ * Threads that free spans which others have freed, and resize spans which others free. No
+ * thread touches the memory, because an address may be another thread's span. A free during a
+ * resize is refused, so in the end the leftover spans are found by their addresses.
  */
-#define SHARED	8	/* few, so that threads meet */
+#define SHARED	8	/* few, so that threads collide */
 
 static void *shared[SHARED];
 static struct {
