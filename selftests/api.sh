@@ -40,7 +40,7 @@ orphan() {
 	refused rmmod spanheap
 }
 t "live spans of a gone client are listed and kept" orphan
-released() {	# lists of free pages that a CPU keeps are short, and are free memory
+released() {	# per-CPU lists of free pages are made short, and count as free memory
 	echo 1000 >/proc/sys/vm/percpu_pagelist_high_fraction
 	run idle pages=16384 && settle || return 1
 	r=$(val released_bytes) m=$(mem_free) f=$(all_free)
@@ -66,7 +66,7 @@ young() {
 	[ "$(val idle_bytes)" -gt "$(val released_bytes)" ]
 }
 t "the scavenger leaves what is young" young
-# By default 95 % are back in 2 s; 10 s here, for a machine with neighbours
+# By default 95 % are released within 2 s; allow 10 s on a busy host
 nearly_all() { [ $(($(val resident_bytes) - $(val inuse_bytes))) -lt $((64 * 1048576 / 20)) ]; }
 quick() {
 	echo 1000 >$H/scavenge_age_ms; run idle pages=16384 || return 1
@@ -74,7 +74,7 @@ quick() {
 	p=$(val scavenge_passes); sleep 8; p=$(($(val scavenge_passes) - p))
 	echo 300000 >$H/scavenge_age_ms
 	echo "$p ticks in 8 s with nothing idle"
-	[ $p -le 8 ]	# half as many as with something
+	[ $p -le 8 ]	# half as many as with idle memory
 }
 t "idle memory goes back by itself, and then the thread sleeps" quick
 sum() { [ $(($(val inuse_bytes) + $(val idle_bytes))) = "$(val sys_bytes)" ] &&
@@ -86,7 +86,7 @@ tiles() {
 	e=$(awk '{ if ($1 != e) bad = 1; e = $1 + $2 } END { print bad ? 0 : e * 4096 }' $D/spans)
 	[ "$e" = "$(val sys_bytes)" ]
 }
-# A pass that empties the caches between two reads of the file would tear the list
+# A pass that empties the caches between two reads of the file would change the list
 tiling() { within 5 tiles && [ "$(wc -l <$D/spans)" -gt 15 ]; }
 t "debugfs spans tile the used part" tiling
 oom() {

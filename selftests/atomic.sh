@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# An allocation that may sleep, where nothing may: told even if the caches are warm.
+# The kernel reports an allocation that may sleep in atomic context, even with warm caches.
 # expect: sleeping function called from invalid context
 . /lib.sh
 if ! grep -qw __might_sleep /proc/kallsyms; then

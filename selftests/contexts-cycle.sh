@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Lockdep sees a cycle that is begun with a lock that a sweep callback takes.
+# Lockdep reports a cycle that is begun under a lock that a sweep callback takes.
 # A script of its own: after a report lockdep is off.
 # expect: WARNING: possible circular locking dependency detected
 . /lib.sh

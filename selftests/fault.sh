@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Every allocation fails once: those of loading, and those of a client's calls.
+# Let each allocation fail once: while spanheap loads, and in the calls of a client.
 # expect: (vmap|vmalloc) error|page allocation failure
 # vm: --prog insmod
 . /lib.sh
@@ -13,8 +13,8 @@ for d in failslab fail_page_alloc; do
 	echo N >$F/$d/ignore-gfp-wait; echo 0 >$F/$d/verbose
 done
 echo 0 >$F/fail_page_alloc/min-order
-# With kmod's insmod, as busybox's tries a second way when the first fails.
-# Past the last allocation once 50 loads in a row have succeeded
+# Use kmod's insmod, because busybox's tries a second way when the first fails.
+# 50 successful loads in a row mean that the last allocation is passed
 load() {
 	nth=1 row=0 failed=0
 	while [ $row -lt 50 ]; do

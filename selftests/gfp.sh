@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What a gfp asks for, where memory is short or a task is killed.
+# The effect of gfp flags when memory is short or a task is being killed.
 # vm: --mem 256
 . /lib.sh
 ins arena_mb=96
 gfp() { c=$1; shift; insmod /spanheap_gfp_test.ko run="$c" "$@" || { dmesg | grep 'not true'; return 1; }; }
 G=/sys/module/spanheap_gfp_test/parameters
-# Before what is logged often, as that is rate-limited. The arena has grown, and its pages
-# are the system's, so that the killed process would have to back them.
+# Run this before cases that fill the rate-limited log. The arena has grown, and its pages
+# are released, so that the killed process would have to back pages.
 killed() {
 	run idle pages=10000 && gfp load || return 1
 	echo 1 >$H/release; r=$(val resident_bytes)

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A CPU goes and comes back, with full caches and while the heap is busy.
+# A CPU goes offline and comes back, with full caches and while the heap is busy.
 . /lib.sh
 CPU1=/sys/devices/system/cpu/cpu1/online
 keeping arena_mb=64
-# The scavenger empties caches where the heap grows faster than what is in use
+# The scavenger would empty caches when the heap grows faster than the memory in use
 filled() { run fill && c=$(val cached_bytes) && { ! caches || [ "$c" != 0 ]; }; }
 off() {
 	within 10 filled || return 1
@@ -38,7 +38,7 @@ busy() {
 	echo "$i times"; rmmod spanheap_test && check_ok && [ "$(val inuse_bytes)" = 0 ] && [ $i -ge $least ]
 }
 t "a CPU comes and goes for 8 s while spans are allocated, freed and released" busy
-limited() {	# 16 pages were charged on the CPU that is away, too few to be summed yet
+limited() {	# the offline CPU has charged 16 pages, too few to be added to the total yet
 	insmod /spanheap_ramdisk.ko && L=$H/clients/ramdisk/limit_bytes || return 1
 	taskset 2 dd if=/dev/zero of=/dev/spanheap0 bs=64k count=1 conv=fsync 2>/dev/null || return 1
 	echo 0 >$CPU1 && echo 65536 >$L || return 1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# KASAN sees a use of a span that was freed, although its pages are still there.
+# KASAN reports a use of a freed span, although its pages are still mapped.
 # A script of its own: after a report lockdep is off.
 # vm: --append kasan_multi_shot
 # expect: KASAN: vmalloc-out-of-bounds in test_afterfree

@@ -25,7 +25,7 @@ t "spans that a module leaves are reported, with their call sites" left
 held() { [ "$(val orphan_bytes)" = $((1230 * 4096)) ] && refused rmmod spanheap && with look "$spans"; }
 t "they hold spanheap, and their memory is as it was" held
 named() {
-	insmod /spanheap_test.ko run=keep	# other text at the addresses
+	insmod /spanheap_test.ko run=keep	# other text at the same addresses
 	grep '(orphan)' $D/spans >/tmp/orphans; rmmod spanheap_test
 	[ "$(grep -c "inuse 0 0 (orphan) left_by_function+0x[0-9a-fx/]* \[$M\]" /tmp/orphans)" = 7 ] &&
 		[ "$(grep -c "inuse 0 0 (orphan) left_by_init+0x[0-9a-fx/]* \[$M\]" /tmp/orphans)" = 7 ] || { cat /tmp/orphans; return 1; }
@@ -35,7 +35,7 @@ badfree() {
 	with badfree "$spans" || return 1
 	r='invalid free of [^ ]* by interior_free+.*: byte 8192 of the span of 300 pages at page [0-9]*, which is in use, last allocated by left_by_function+.*'
 	[ "$(dmesg | grep -c "$r\[$M\]")" = 1 ] || { dmesg | grep 'invalid free'; return 1; }
-	# Loaded anew, the module is reported anew, wherever it is now
+	# After a new load the module is reported again, at whatever address it is now
 	with badfree "$spans" && [ "$(dmesg | grep -c "$r\[$M\]")" = 2 ]
 }
 t "a bad free of one is reported as numbers, once for each life of its call site" badfree
@@ -65,7 +65,7 @@ profile() {
 	echo 4096 >/sys/module/spanheap/parameters/profile_rate
 	leave leave && with take "$spans" || return 1
 	echo 0 >/sys/module/spanheap/parameters/profile_rate
-	insmod /spanheap_test.ko run=hold	# other text at the addresses
+	insmod /spanheap_test.ko run=hold	# other text at the same addresses
 	cat $D/profile >/tmp/profile; rmmod spanheap_test
 	for f in left_by_function left_by_init test_leave; do
 		grep "^#	0x[0-9a-f]*	$f+0x[0-9a-fx/]* \[$M\]" /tmp/profile || { grep '^#' /tmp/profile; return 1; }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Loading, unloading, parameters.
 . /lib.sh
-# vmalloc areas that are ours, by size and caller: a module that is loaded has its
-# name there, and of one that is gone only an address is left. Others' come and go.
+# vmalloc areas of spanheap, by size and caller: the name of a loaded module, or an
+# address after the module is gone. Areas of other modules come and go.
 areas() { awk '$3 ~ /^0x/ || $4 ~ /^\[spanheap/ { print $2, $3, $4 }' /proc/vmallocinfo | sort; }
 areas >/tmp/areas.0	# before anything was loaded
 cycle() {
@@ -16,16 +16,16 @@ cycle() {
 		i=$((i + 1))
 	done
 }
-# Free memory, with what caches of the kernel keep for a moment, in kB
+# Free memory in kB, including memory that the kernel's caches keep for a moment
 settled() {
 	echo 3 >/proc/sys/vm/drop_caches
 	for s in /sys/kernel/slab/*/shrink; do echo 1 >"$s"; done
 	settle >&2 && all_free
 }
-# A page that each cycle leaks loses 4 kB a cycle; half of that fails the test. The noise of
-# other users of memory does not grow with the cycles: a loss counts over all batches so
-# far (seen are 210 kB on a busy host). KASAN keeps freed memory back, and a kernel with
-# KASAN has kmemleak, which finds single objects.
+# A page that leaks in each cycle loses 4 kB a cycle; half of that fails the test. The noise of
+# other users of memory does not grow with the cycles, so the test counts the loss over all
+# batches (at most 210 kB were seen, on a busy host). KASAN delays frees, and a kernel
+# with KASAN has kmemleak, which finds single objects.
 leak() {
 	n=$(rounds 50) batch=0
 	most=2
@@ -47,12 +47,12 @@ left() {
 	[ -n "$(slabs)" ] || { echo "there is no slab cache"; return 1; }
 	rmmod spanheap || return 1
 	cycle 3 || return 1
-	# areas are freed by a worker, a little later
+	# a worker frees areas a little later
 	within 10 same_areas || { diff /tmp/areas.0 /tmp/areas.1; return 1; }
 	absent $H $D && ! slabs | grep . && ! ps | grep '[s]panheap_scav'
 }
 t "nothing is left after unload" left
-# not because it is loaded, and without being loaded after all
+# the load fails, not because spanheap is loaded already, and leaves nothing loaded
 bad_load() {
 	absent /sys/module/spanheap && refused insmod /spanheap.ko "$@" && absent /sys/module/spanheap
 }
@@ -71,7 +71,7 @@ huge() { insmod /spanheap.ko arena_mb=64 cache_kb=16384 && run process && run fi
 t "the largest cache_kb works" huge
 tiny() { ins arena_mb=1 && insmod /spanheap_minimal.ko && run zero && run badsize && rmmod spanheap_minimal && rmmod spanheap; }
 t "an arena of 1 MiB works for what fits into it" tiny
-# near FRACTION: the arena is so much of the machine's RAM, to a twentieth
+# near FRACTION: the arena is this fraction of the machine's RAM, to a twentieth
 near() {
 	awk -v a="$(val arena_bytes)" -v f="$1" '/^MemTotal/ { r = a / ($2 * 1024 * f) } END { print "#", r; exit r < 0.95 || r > 1.05 }' /proc/meminfo
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Two nodes of two CPUs each: what is freed on one is had on the other.
+# Two nodes of two CPUs each: one node allocates the spans that the other has freed.
 # vm: --smp 4 --nodes 2
 . /lib.sh
 keeping arena_mb=256

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A small guest whose memory another consumer takes while the heap idles.
+# A small guest in which another consumer takes the memory while the heap is idle.
 # vm: --mem 256
 . /lib.sh
 keeping arena_mb=96 || exit 1

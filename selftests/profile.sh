@@ -3,9 +3,9 @@
 # The heap profile, of the RAM disk: call sites, estimates, the parameter.
 . /lib.sh
 P=/sys/module/spanheap/parameters/profile_rate
-# What a first use takes once and for all is lost in the first cycle only. Loading
-# itself has its first use with the profile off, which has nothing to keep. With
-# KASAN and kmemleak free memory says nothing; kmemleak itself looks.
+# Memory that a first use takes for ever is missing in the first cycle only. The first load
+# has the profile off, which keeps no memory. With KASAN and kmemleak, free memory means
+# nothing, but kmemleak finds leaks itself.
 cycle() { insmod /spanheap.ko arena_mb=64 profile_rate=$1 && run process && rmmod spanheap; }
 keeps_nothing() {
 	cycle 0 && cycle 0 && cycle 0 && settle || return 1
@@ -24,8 +24,8 @@ bad() { for v in -1 1099511627777 99999999999999999999 x ''; do refused sh -c "e
 t "profile_rate takes a number" good
 t "profile_rate refuses negative, huge and non-numeric" bad
 t "the RAM disk loads" insmod /spanheap_ramdisk.ko size_mb=128
-# Bytes that the samples in column $1 (2: in use, 4: allocated) stand for, of call
-# stacks whose leaf is the RAM disk's. busybox has no exp().
+# Estimate bytes from the samples in column $1 (2: in use, 4: allocated), for call
+# stacks whose leaf is in the RAM disk. busybox has no exp().
 estimate() {
 	awk -v f="$1" 'function e(x, i, t, s) { for (t = s = i = 1; i < 40; i++) s += t *= x / i; return s }
 		/^heap profile:/ { sub(".*/", ""); rate = $0; next }
@@ -56,7 +56,7 @@ off() {
 	grep -q '^# profile off$' $D/profile && head -n 1 $D/profile | grep '^heap profile: 0: 0 \[[1-9]'
 }
 t "with rate 0 nothing is sampled, and frees are still matched" off
-# What spanheap_prof.c has for each line: a bucket of 56 bytes and its call stack
+# spanheap_prof.c has for each line a bucket of 56 bytes and its call stack
 buckets() { awk '/^[0-9]/ { s += 56 + 8 * gsub("0x", "") } END { print s + 0 }' $D/profile; }
 counted() {
 	meta=$(val other_meta_bytes) sum=$(buckets)
@@ -68,7 +68,7 @@ counted() {
 }
 t "other_meta_bytes has all that the profile keeps" counted
 change() {
-	echo 1 >$P; write 2 0	# everything, at once: no countdown of before is waited for
+	echo 1 >$P; write 2 0	# samples everything at once, whatever the distance was before
 	head -n 1 $D/profile; head -n 1 $D/profile | grep -q '^heap profile: 128: 2097152 .* @ heap_v2/1$' &&
 		grep -q '^#.rate 16384$' $D/profile
 }

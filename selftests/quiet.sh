@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What the heap does on one CPU interrupts no other one, unless that has something.
+# The heap on one CPU interrupts no other CPU, unless that CPU has spans.
 # vm: --mem 256 --append isolcpus=1 --append init_on_alloc=0
 . /lib.sh
-# How many function calls CPU 1 was interrupted for
+# Number of function call interrupts of CPU 1
 calls() { awk '$1 == "CAL:" { print $3 }' /proc/interrupts; }
-# few LIMIT COMMAND...: it passes on CPU 0, with fewer interrupts of CPU 1. The limit is
-# for the kernel's own business: wake-ups, code that is patched
+# few LIMIT COMMAND...: it passes on CPU 0, with fewer interrupts of CPU 1. LIMIT allows
+# for interrupts of the kernel itself: wake-ups, code patching
 few() {
 	limit=$1 before=$(calls); shift
 	taskset 1 "$@" || return 1
@@ -43,7 +43,7 @@ done
 rmmod spanheap_test
 EOF
 t "200 limits that are set leave it alone" few 100 sh /tmp/limits
-# What is counted here is seen to be counted: CPU 1 has spans, and is asked for them
+# The counter works: CPU 1 has spans, and the heap interrupts it for them
 asked() {
 	i=0 before=$(calls)
 	while [ $i -lt 30 ]; do

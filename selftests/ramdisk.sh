@@ -28,7 +28,7 @@ discard() {
 t "fstrim frees the spans" discard
 inuse() { refused rmmod spanheap_ramdisk && refused rmmod spanheap; }
 t "nothing is unloaded while the disk is mounted" inuse
-writer() {	# three files at a time, of which one is deleted again
+writer() {	# writes three files at a time and deletes one of them
 	for i in 1 2 3 4; do
 		for f in a b c; do dd if=/tmp/src$1 of=/mnt/w$1$f$i bs=7000 conv=fsync 2>/dev/null || return 1; done
 		rm /mnt/w$1b$i
@@ -51,7 +51,7 @@ t "unmount" umount /mnt
 t "fsck finds nothing" /progs/e2fsck -fn /dev/spanheap0
 t "an unwritten and a discarded block read as zero" sh -c 'blkdiscard /dev/spanheap0 && [ $(dd if=/dev/spanheap0 bs=1M 2>/dev/null | tr -d "\000" | wc -c) = 0 ]'
 dev=/dev/spanheap0
-edge() {	# a discard that begins and ends within a chunk clears what it names
+edge() {	# a discard that begins and ends within a chunk clears exactly its bytes
 	yes abcdefg | dd of=$dev bs=64k count=1 conv=fsync iflag=fullblock 2>/dev/null
 	dd if=$dev of=/tmp/b bs=64k count=1 2>/dev/null
 	blkdiscard -o 1024 -l 40960 $dev; echo 3 >/proc/sys/vm/drop_caches

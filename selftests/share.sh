@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Pages of spans that user space or others still refer to; guard pages.
+# Pages of spans to which user space or others still refer; guard pages.
 . /lib.sh
 ins arena_mb=64
 share() {	# share CASE

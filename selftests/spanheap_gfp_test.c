@@ -52,7 +52,7 @@ static int test_nofail(void)
 
 /* ---- a process that is killed while it allocates ---- */
 
-static unsigned int got;	/* length of the longest span that was allocated */
+static unsigned int got;	/* pages of the span that the killed process got, or 0 */
 module_param(got, uint, 0444);
 
 /* A process that is already killed writes this parameter: its signal is still pending */

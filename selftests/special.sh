@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Finalizers of a client module: when and where they run, and who waits for them.
+# Finalizers of a client module: when and in which context they run, and what waits for them.
 # expect: spanheap: client (special|leaver) is gone and leaves [0-9]+ spans
 . /lib.sh
 ins arena_mb=128
@@ -25,7 +25,7 @@ t "an unregistered client's finalizers are dropped and named" leave
 t "adders, removers, freers, sweepers and clients at once on 2 CPUs" srun chaos seconds=10
 tail_of() { dmesg | grep spanheap_special_test | tail -n 6; }
 tail_of | sed 's/^/# /'
-unload() {	# leaves an orphan: it was to be freed by the sweep after
+unload() {	# leaves an orphan, which the next sweep would have freed
 	insmod /spanheap_special_test.ko run=unload && rmmod spanheap_special_test || return 1
 	dmesg | grep -q 'unregistered, and the finalizer has run 1 times' && check_ok
 }

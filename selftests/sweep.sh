@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Sweeping: the page cache sample, in the background and under growth; callbacks
-# on both CPUs at once, that recurse, and whose client goes.
+# on both CPUs at once, callbacks that recurse, and a client that unregisters meanwhile.
 # expect: spanheap: client .* is gone and leaves [0-9]+ spans
 # expect: spanheap: sweep callback .* returned 42
 # expect: spanheap: cycle begun from within a sweep callback
@@ -50,7 +50,7 @@ used() {
 	cmp /tmp/page0 /tmp/found && entries 1 && check_ok
 }
 t "what is in use stays, the rest is swept in the background" used
-# Each round's pages live for a round more: with cycles three rounds' at most
+# The pages of a round live for one more round: with cycles, at most three rounds are in use
 rounds_of() {
 	i=0
 	while [ $i -lt 12 ]; do
@@ -94,7 +94,7 @@ unload() {
 	rmmod spanheap_pagecache && [ "$(val inuse_bytes)" = 0 ] && check_ok
 }
 t "the cache unloads in the middle of a cycle" unload
-case_of() {	# as run, with the test module for sweeping
+case_of() {	# like run(), with the test module for sweeping
 	c=$1; shift
 	insmod /spanheap_sweep_test.ko run="$c" "$@" || { dmesg | grep -E 'not true|insmod' | tail -n 5; return 1; }
 	rmmod spanheap_sweep_test && [ "$(val inuse_bytes)" = 0 ] && [ "$(val invalid_frees)" = 0 ] && check_ok

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# A replay of the trace is what is in use: no address is live twice, and at each quiet
-# moment the sums are those of sysfs.
+# A replay of the trace gives the spans in use: no address is live twice, and while nothing
+# runs the sums equal those of sysfs.
 # vm: --mem 768 --append no_hash_pointers
 # expect: spanheap: client leaker is gone and leaves [0-9]+ spans
 . /lib.sh
@@ -12,7 +12,7 @@ events() {
 	for e in alloc alloc_failed free resize orphan grow scavenge release sweep; do
 		[ -e $T/events/spanheap/spanheap_$e/format ] || { echo "no event $e"; return 1; }
 	done
-	# One clock for all CPUs, so that the trace has the order in which things happened
+	# One clock for all CPUs, so that the trace is in the order of the events
 	echo counter >$T/trace_clock && echo 32768 >$T/buffer_size_kb && echo 1 >$T/events/spanheap/enable
 }
 t "all events are there" events

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What is seen from outside: sysfs and its knobs, parameters, debugfs, tracepoints.
+# The views of the heap: sysfs and its writable files, parameters, debugfs, tracepoints.
 # vm: --mem 256
 . /lib.sh
 P=/sys/module/spanheap/parameters

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # The guest's side of tools/demo: an ext4 file system whose blocks are spans.
-# Prints what it does, pictures of the arena, and a table of the counters; ends
-# at the first thing that is not as it should be.
+# Prints its steps, pictures of the arena, and a table of the counters. Stops at the first
+# failed check.
 #   /demo.env   NR, BYTES: how many files, and their size
 #   /demo.sums  their SHA-256, made on the host
 #   /dev/vda    the files, a tar
@@ -16,14 +16,14 @@ ARENA_MB=256 DISK_MB=192
 DOTS=24 COLS=64
 MiB=1048576
 
-# ---- what is printed ----
+# ---- output ----
 
 step() {	# step TEXT: begin a line
 	nr=$((${nr:-0} + 1)) dots=0
 	t0=$(awk '{print $1}' /proc/uptime)
 	printf '%3d  %-38s ' "$nr" "$1"
 }
-# Lines of input as dots, DOTS when all $1 have come; fails when not just as many come
+# Print lines of input as dots, DOTS for all $1 lines; fail if the number of lines differs
 progress() {
 	awk -v all="$1" -v dots=$DOTS '
 		{ for (; n < int(NR * dots / all) && n < dots; n++) { printf "."; fflush() } }
@@ -60,7 +60,7 @@ table() {
 }
 
 # One character per chunk of the arena, from debugfs: page pages state released.
-# Which pages of a span are released it does not say: spread evenly.
+# debugfs does not show which pages of a span are released: spread them evenly.
 picture() {
 	cat $D/spans >/tmp/spans || fail "cannot read $D/spans"
 	echo
@@ -100,21 +100,21 @@ picture() {
 	echo
 }
 
-# ---- what is measured ----
+# ---- measurements ----
 
 mem_free() { awk '/^MemFree/ {printf "%.0f\n", $2 * 1024}' /proc/meminfo; }
-# So that MemFree is comparable: no page cache, and per-CPU counts folded in, which the
-# kernel does once a second. Not "3" with spans idle: that calls all shrinkers, and the
-# heap's gives idle pages back.
+# Make MemFree comparable: drop the page cache, and wait until the kernel has added per-CPU
+# counts, once a second. Do not write "3" while spans are idle: that calls all shrinkers,
+# and the heap's shrinker gives idle pages back.
 settle() {
 	sync
 	echo "${1:-1}" >/proc/sys/vm/drop_caches
 	sleep 2
 	echo "${1:-1}" >/proc/sys/vm/drop_caches
 }
-# Pages in the per-CPU lists count as neither used nor free: this is the most they hold.
-# By default that is tens of MiB here; as little as can be, and by freeing on every CPU
-# the lists shrink to it.
+# Pages in the per-CPU lists are neither used nor free. This limits their number, which is
+# tens of MiB by default, to the minimum. A free on each CPU makes its lists
+# shrink to the limit.
 echo 1000000 >/proc/sys/vm/percpu_pagelist_high_fraction
 for cpu in $(seq 0 $(($(nproc) - 1))); do
 	taskset -c "$cpu" sh -c 'cat /dev/vda >/dev/null; echo 1 >/proc/sys/vm/drop_caches' || exit 1
@@ -122,7 +122,7 @@ done
 pcp_max() { awk '$1 == "high:" {n += $2} END {printf "%.0f\n", n * 4096}' /proc/zoneinfo; }
 vmalloc_bytes() { awk '!/unpurged/ {n += $2} END {printf "%.0f\n", n}' /proc/vmallocinfo; }
 counters() { cat $H/sys_bytes $H/inuse_bytes $H/idle_bytes $H/released_bytes $H/resident_bytes $H/spans; }
-# A line of the table, and what must be true at any time
+# Print a line of the table, and check what must be true at any time
 row() {
 	settle
 	free=$(mem_free)
@@ -130,7 +130,7 @@ row() {
 		echo "$1 - - - - - - $free" >>/tmp/rows
 		return
 	fi
-	# The files are read one after the other: twice the same is one state
+	# The files are read one after the other: the same values twice are one state
 	until a=$(counters); b=$(counters); [ "$a" = "$b" ]; do :; done
 	# shellcheck disable=SC2086
 	set -- "$1" $a
@@ -142,7 +142,7 @@ row() {
 	check=$(cat $D/check)
 	[ "$check" = ok ] || fail "$D/check: $check"
 }
-# Every file of list $1, and no fewer, has the checksum the host made
+# All files of list $1 exist and have the checksums that the host made
 verify() {
 	settle
 	(cd /mnt && sha256sum -c "$1" 2>&1) | tee /tmp/verified | grep ': OK$' |
@@ -151,7 +151,7 @@ verify() {
 	dots=$DOTS
 }
 
-# ---- what is done ----
+# ---- steps ----
 
 echo "The guest: Linux $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo) MiB"
 echo
@@ -180,10 +180,10 @@ picture "full"
 
 awk 'NR % 2' /demo.sums >/tmp/keep
 awk 'NR % 2 == 0 {print $2}' /demo.sums >/tmp/gone
-# What trimming gives back at least: the disk's chunks of $g bytes that lie within one
-# file, wherever in a chunk it starts. Less a tenth, as a file may be in two pieces.
+# Minimum that a trim gives back: chunks of $g bytes of the disk that lie within one
+# file, wherever in a chunk it starts. Minus a tenth, because a file may be in two pieces.
 g=$(cat /sys/block/spanheap0/queue/discard_granularity)
-# Through pipes: busybox's xargs reads a file anew that its child has rewound
+# Use pipes: busybox's xargs reads a file again that its child has rewound
 (cd /mnt && cat /tmp/gone | xargs stat -c %s) >/tmp/sizes || fail "stat"
 gone=$(awk '{n += $1} END {printf "%.0f\n", n}' /tmp/sizes)
 least=$(awk -v g="$g" '{n = int((int(($1 + 4095) / 4096) * 4096 - g + 4096) / g); if (n > 0) all += n * g}
