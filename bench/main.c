@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures spanheap beside the kernel's other allocators. A measurement runs when
- * the module is loaded (built in: at boot) with run=NAME,...; it prints one line
- * for each repetition, and tools/bench makes medians and ratios of them.
+ * Measures spanheap and the kernel's other allocators. run=NAME,... selects measurements,
+ * which run when the module is loaded, or at boot if it is built in. Each prints one line
+ * per repetition; tools/bench computes medians and ratios from these lines.
  */
 #include <linux/delay.h>
 #include <linux/module.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/// A span is freed with spanheap_free(). vfree(), kvfree() and kvfree_rcu() of any address
-/// in a span unmap the whole arena, so that every client loses its spans. This finds what
-/// comes from an allocation of spanheap and goes to one of those, in one function or by a
-/// field or variable of the same name in one file.
+/// Free a span with spanheap_free(). vfree(), kvfree() and kvfree_rcu() of any address
+/// in a span unmap the whole arena, so that every client loses its spans. This patch finds
+/// calls of these functions with a span of spanheap, in one function, or through a field or
+/// variable of the same name in one file.
 ///
 /// spatch -D report --sp-file spanheap_vfree.cocci FILE.c
 // Confidence: High where both are in one function, moderate by name
