@@ -11,6 +11,7 @@ static struct {
 } poked[4];
 static u32 nr_poked;
 static struct span *erased;
+static struct span *unguarded;	/* its guarded bit has no address to poke */
 
 static bool poke_bytes(void *at, u64 value, size_t size)
 {
@@ -34,6 +35,9 @@ void uncorrupt(void)
 	if (erased)
 		rb_add(&erased->node, &h->large, less);
 	erased = NULL;
+	if (unguarded)
+		unguarded->guarded = true;
+	unguarded = NULL;
 	while (nr_poked) {
 		nr_poked--;
 		memcpy(poked[nr_poked].at, &poked[nr_poked].old, poked[nr_poked].size);
@@ -163,7 +167,8 @@ bool corrupt(u32 kind, u32 i)
 	case 25:
 		if (e->state != SPAN_GUARD)
 			return false;
-		m.span[i - 1].s->guarded = false;
+		unguarded = m.span[i - 1].s;
+		unguarded->guarded = false;
 		return true;
 	case 33:
 		/* The check notices this if the span fills a leaf */
