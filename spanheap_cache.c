@@ -156,7 +156,7 @@ bool spanheap_cache_has_spans(const struct span_cache *c)
  * on the cache's CPU, or when that CPU is offline. The work is a few dozen pointers,
  * however many spans c holds.
  */
-void spanheap_cache_take(struct span_cache *c, struct cache_set *set)
+void spanheap_cache_swap(struct span_cache *c, struct cache_set *set)
 {
 	u32 nr, i;
 

@@ -142,7 +142,7 @@ struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin 
 struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cache *c,
 					 struct span *s);
 bool spanheap_cache_has_spans(const struct span_cache *c);
-void spanheap_cache_take(struct span_cache *c, struct cache_set *set);
+void spanheap_cache_swap(struct span_cache *c, struct cache_set *set);
 struct llist_node *spanheap_set_pop(struct cache_set *set);
 
 /* spanheap_depot.c */

@@ -10,6 +10,8 @@
 
 #include "spanheap_internal.h"
 
+#define WALKS	4u	/* to find the map still */
+
 static bool __on_free_list(struct spanheap *h, struct span *s)
 {
 	struct rb_node *node = h->large.rb_node;
@@ -251,90 +253,101 @@ static const char *check_cpus(struct spanheap *h, const struct check_sums *c)
 }
 
 /*
- * Check every invariant. One hold of the lock covers a bounded number of spans. The
- * totals are compared only after a walk during which the map did not change. On a busy
- * heap no walk may be such, and then the totals are not checked. Returns 0, or -EUCLEAN
- * with the reason in why.
+ * One walk over all spans; a hold of the lock covers a bounded number of them. Returns what
+ * is broken, with its page. Without a change of the map during the walk (*still), the
+ * totals are compared, too.
+ */
+static const char *check_walk(struct spanheap *h, u32 *page, bool *still)
+{
+	struct heap_counts sum = cache_sum(&h->caches);
+	struct check_sums sums = { .ops = sum.allocs + sum.frees };
+	u32 idx = 0, work = 0, at, bits, counted;
+	struct span *s, *prev = NULL;
+	enum span_state state;
+	const char *bad;
+	bool resume = false;
+	unsigned long flags;
+	u64 seq, last;
+
+	spin_lock_irqsave(&h->lock, flags);
+	bad = atomic_read(&h->broken) ? "a span record was found corrupt" :
+					__check_lists(h);
+	seq = h->seq;
+	last = seq;
+	while (!bad && idx < h->used) {
+		if (work >= HOLD_LEAVES) {
+			work = 0;
+			spin_unlock_irqrestore(&h->lock, flags);
+			cond_resched();
+			spin_lock_irqsave(&h->lock, flags);
+		}
+		at = idx;
+		s = __spanheap_walk(h, &at);
+		if (h->seq != last) {
+			last = h->seq;
+			prev = NULL;
+			resume = true;
+		}
+		if (resume) {
+			/* The map changed while unlocked: resume at the next span */
+			work = HOLD_LEAVES;
+			idx = s ? s->start : at;
+			if (!s)
+				continue;
+			resume = false;
+		}
+		if (!s) {
+			bad = "no span where one should start";
+			break;
+		}
+		bad = __check_place(h, s, idx);
+		if (bad)
+			break;
+		/* Read once: CPUs free and allocate cached spans without the lock */
+		state = span_state(s);
+		if (!is_owned(state)) {
+			if (!count_backed(h, idx, s->nr_pages, &bits, &counted, &flags)) {
+				idx++;		/* s may be gone; resume behind idx */
+				continue;
+			}
+			work += s->nr_pages >> LEAF_SHIFT;
+			bad = bits != counted ?
+			      "backed bits of a leaf or group differ from its counter" :
+			      __check_span(h, s, prev, state, bits);
+			if (bad)
+				break;
+		}
+		__check_count(&sums, s);
+		idx = span_end(s);
+		prev = s;
+		work += 4;
+		steps_done(4);
+	}
+	if (!bad && seq == h->seq && !sums.busy) {
+		bad = __check_totals(h, &sums);
+		*still = true;
+	}
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (!bad && *still)
+		bad = check_cpus(h, &sums);
+	*page = idx;
+	return bad;
+}
+
+/*
+ * Check every invariant. On a busy heap the map may change during each walk, and then the
+ * totals are not checked. Returns 0, or -EUCLEAN with the reason in why.
  */
 int spanheap_heap_check(struct spanheap *h, char *why, size_t size)
 {
 	const char *bad = NULL;
-	unsigned long flags;
-	int try;
+	bool still = false;
+	u32 page, i;
 
-	for (try = 0; try < 4 && !bad; try++) {
-		struct heap_counts sum = cache_sum(&h->caches);
-		struct check_sums sums = { .ops = sum.allocs + sum.frees };
-		u32 idx = 0, work = 0, at, bits, counted;
-		struct span *s, *prev = NULL;
-		enum span_state state;
-		bool still = false, resume = false;
-		u64 seq, last;
-
-		spin_lock_irqsave(&h->lock, flags);
-		bad = atomic_read(&h->broken) ? "a span record was found corrupt" :
-						__check_lists(h);
-		seq = h->seq;
-		last = seq;
-		while (!bad && idx < h->used) {
-			if (work >= HOLD_LEAVES) {
-				work = 0;
-				spin_unlock_irqrestore(&h->lock, flags);
-				cond_resched();
-				spin_lock_irqsave(&h->lock, flags);
-			}
-			at = idx;
-			s = __spanheap_walk(h, &at);
-			if (h->seq != last) {
-				last = h->seq;
-				prev = NULL;
-				resume = true;
-			}
-			if (resume) {
-				/* The map changed while unlocked: resume at the next span */
-				work = HOLD_LEAVES;
-				idx = s ? s->start : at;
-				if (!s)
-					continue;
-				resume = false;
-			}
-			if (!s) {
-				bad = "no span where one should start";
-				break;
-			}
-			bad = __check_place(h, s, idx);
-			if (bad)
-				break;
-			/* Read once: CPUs free and allocate cached spans without the lock */
-			state = span_state(s);
-			if (!is_owned(state)) {
-				if (!count_backed(h, idx, s->nr_pages, &bits, &counted, &flags)) {
-					idx++;		/* s may be gone; resume behind idx */
-					continue;
-				}
-				work += s->nr_pages >> LEAF_SHIFT;
-				bad = bits != counted ?
-				      "backed bits of a leaf or group differ from its counter" :
-				      __check_span(h, s, prev, state, bits);
-				if (bad)
-					break;
-			}
-			__check_count(&sums, s);
-			idx = span_end(s);
-			prev = s;
-			work += 4;
-			steps_done(4);
-		}
-		if (!bad && seq == h->seq && !sums.busy) {
-			bad = __check_totals(h, &sums);
-			still = !bad;
-			try = 4;
-		}
-		spin_unlock_irqrestore(&h->lock, flags);
-		if (still)
-			bad = check_cpus(h, &sums);
-		if (bad)
-			scnprintf(why, size, "%s (page %u)", bad, idx);
-	}
-	return bad ? -EUCLEAN : 0;
+	for (i = 0; i < WALKS && !bad && !still; i++)
+		bad = check_walk(h, &page, &still);
+	if (!bad)
+		return 0;
+	scnprintf(why, size, "%s (page %u)", bad, page);
+	return -EUCLEAN;
 }

@@ -20,9 +20,9 @@ static int cpuhp_state;
 
 /* ---- out of the caches ---- */
 
-static void take_visit(struct cache_visit *v, struct span_cache *c)
+static void swap_visit(struct cache_visit *v, struct span_cache *c)
 {
-	spanheap_cache_take(c, v->arg);
+	spanheap_cache_swap(c, v->arg);
 }
 
 /* Put the spans of a set, which were in a CPU's cache, into the page heap; drain_lock */
@@ -59,7 +59,7 @@ static void drain_depots(struct spanheap *h)
  */
 void spanheap_cache_drain(struct spanheap *h)
 {
-	struct cache_visit v = { .fn = take_visit };
+	struct cache_visit v = { .fn = swap_visit };
 	struct span_caches *cs = &h->caches;
 	struct cache_set *set;
 	int cpu;
@@ -85,7 +85,7 @@ static void drain_offline(struct spanheap *h, int cpu)
 	struct cache_set *set = &h->caches.node[c->node]->spare;
 
 	mutex_lock(&h->drain_lock);
-	spanheap_cache_take(c, set);
+	spanheap_cache_swap(c, set);
 	put_set(h, set);
 	mutex_unlock(&h->drain_lock);
 	scav_poke(h);
