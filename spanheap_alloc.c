@@ -31,8 +31,8 @@ static bool prof_due(const struct span_cache *c)
 }
 
 /* In the section: count s as the client's. Returns whether s must be cleared. */
-static bool count_alloc(struct span_cache *c, struct spanheap_client *client, bool charged,
-			struct span *s, u32 obj_size, gfp_t gfp)
+static __always_inline bool count_alloc(struct span_cache *c, struct spanheap_client *client,
+					bool charged, struct span *s, u32 obj_size, gfp_t gfp)
 {
 	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
@@ -64,9 +64,13 @@ static void push_and_leave(struct spanheap *h, struct span_cache *c, struct span
 	}
 }
 
-/* Returns a cached span's address, or NULL if there is none or the client is at its limit */
+/*
+ * Returns a cached span's address, or NULL if there is none or the client is at its limit.
+ * align is NULL unless the span must be aligned.
+ */
 static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_client *client,
-					  u32 nr, u32 obj_size, gfp_t gfp, unsigned long caller)
+					  u32 nr, const struct span_align *align,
+					  u32 obj_size, gfp_t gfp, unsigned long caller)
 {
 	struct span_cache *c = cache_enter(&h->caches);
 	bool limited, clear;
@@ -76,7 +80,7 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 
 	if (!c)
 		return NULL;
-	s = cache_pop(&h->caches, c, nr);
+	s = cache_pop(&h->caches, c, nr, align);
 	if (unlikely(!s)) {
 		cache_leave(c);
 		return NULL;
@@ -138,7 +142,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 	if (!client)
 		client = h->anon;
 	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->uncached) {
-		addr = alloc_cached(h, client, nr_pages, obj_size, gfp, caller);
+		addr = alloc_cached(h, client, nr_pages, NULL, obj_size, gfp, caller);
 		if (likely(addr))
 			return addr;
 		align_shift = 0;	/* made no difference; one register less to keep */
@@ -264,6 +268,27 @@ void spanheap_heap_free(struct spanheap *h, const void *addr, unsigned long call
 		cache_leave(c);
 	}
 	free_slow(h, addr, caller, seen);
+}
+
+/* ---- allocation: an aligned cached span ---- */
+
+/*
+ * As alloc_cached(). check_request() has passed, so align, in pages, is a power of 2 and at
+ * most the arena's length. The free of an aligned span fills the caches; without this search,
+ * a client that allocates and frees in turn would have pages backed each time.
+ */
+static noinline void *alloc_cached_aligned(struct spanheap *h, struct spanheap_client *client,
+					   size_t nr_pages, u32 align, u32 obj_size,
+					   gfp_t gfp, unsigned long caller)
+{
+	const struct span_align want = {
+		.mask = align - 1,
+		.at = -((unsigned long)h->base >> PAGE_SHIFT) & (align - 1),
+	};
+
+	if (nr_pages > h->caches.max_pages || client->uncached)
+		return NULL;
+	return alloc_cached(h, client, nr_pages, &want, obj_size, gfp, caller);
 }
 
 /* ---- allocation: out of the page heap ---- */
@@ -499,6 +524,11 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	err = check_request(h, nr_pages, align, obj_size, gfp);
 	if (unlikely(err))
 		return refuse(h, client, nr_pages, gfp, caller, err);
+	if (align > 1) {
+		addr = alloc_cached_aligned(h, client, nr_pages, align, obj_size, gfp, caller);
+		if (addr)
+			return addr;
+	}
 	s = alloc_or_retry(h, client, nr_pages, align, obj_size, gfp);
 	if (s == ERR_PTR(-ENOMEM) && spanheap_killed(gfp))
 		s = ERR_PTR(-EINTR);

@@ -116,6 +116,42 @@ struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin 
 	return spill;
 }
 
+/*
+ * Read the last ALIGN_LOOKS spans of the loaded magazine, not all: each may miss the CPU's
+ * caches, and preemption is off. A span that was just freed is the last one.
+ */
+static struct span *bin_pop_aligned(struct span_caches *cs, struct cache_bin *bin, u32 nr,
+				    const struct span_align *align)
+{
+	struct span **span;
+	u32 i;
+
+	if (!bin->nr && !spanheap_bin_reload(cs, bin, nr))
+		return NULL;
+	span = bin->loaded->span;
+	for (i = bin->nr; i && bin->nr - i < ALIGN_LOOKS; i--) {
+		steps_done(1);
+		if (!is_aligned(span[i - 1], align))
+			continue;
+		swap(span[i - 1], span[bin->nr - 1]);
+		return bin_pop(cs, bin, nr);
+	}
+	return NULL;
+}
+
+/* An aligned cached span of nr pages, or NULL if a short search finds none */
+struct span *spanheap_cache_pop_aligned(struct span_caches *cs, struct span_cache *c, u32 nr,
+					const struct span_align *align)
+{
+	struct span *s;
+
+	steps_begin(STEPS_ALIGN, cs);
+	s = nr <= CACHE_PAGES ? bin_pop_aligned(cs, &c->bin[nr], nr, align) :
+				slot_pop(cs, c, nr, align);
+	steps_end(STEPS_ALIGN, cs);
+	return s;
+}
+
 /* All slots are full: s replaces a span, which goes to the shelf, or is returned */
 struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cache *c,
 					 struct span *s)

@@ -28,6 +28,7 @@
 #define CACHE_PAGES	16u			/* longest span in a magazine */
 #define MAG_MAX		256u			/* most spans in a magazine */
 #define MAG_AHEAD	4u			/* distance of prefetched spans in it */
+#define ALIGN_LOOKS	16u			/* most spans that a search for an aligned one reads */
 #define DEPOT_MAGS	8u			/* a node's magazines for each length */
 #define SLOT_PAGES	256u			/* longest span in a slot */
 #define CACHE_SLOTS	4u			/* slots of a CPU, for longer spans */
@@ -92,6 +93,12 @@ struct cache_shelf {
 	struct llist_node *first;
 } ____cacheline_aligned_in_smp;
 
+/* An aligned span starts at a page with (start & mask) == at */
+struct span_align {
+	u32 mask;
+	u32 at;
+};
+
 /* Empty magazines, which an IPI exchanges for the magazines and slots of a CPU */
 struct cache_set {
 	struct cache_bin bin[CACHE_PAGES + 1];
@@ -139,6 +146,8 @@ void spanheap_cache_pause(struct span_caches *cs);
 void spanheap_cache_resume(struct span_caches *cs);
 bool spanheap_bin_reload(struct span_caches *cs, struct cache_bin *bin, u32 nr);
 struct llist_node *spanheap_bin_unload(struct span_caches *cs, struct cache_bin *bin, u32 nr);
+struct span *spanheap_cache_pop_aligned(struct span_caches *cs, struct span_cache *c, u32 nr,
+					const struct span_align *align);
 struct llist_node *spanheap_slot_replace(struct span_caches *cs, struct span_cache *c,
 					 struct span *s);
 bool spanheap_cache_has_spans(const struct span_cache *c);
@@ -154,7 +163,8 @@ struct magazine *spanheap_mag_next(void **mem, u32 size);
 void spanheap_bins_init(struct span_caches *cs, struct cache_bin *bin, void **mem);
 struct llist_node *spanheap_mag_chain(struct magazine *m, u32 n);
 bool spanheap_depot_swap(struct span_caches *cs, u32 nr, struct magazine **m, bool full);
-struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr);
+struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr,
+				const struct span_align *align);
 bool spanheap_shelf_push(struct span_caches *cs, struct span *s);
 struct llist_node *spanheap_depot_empty(struct span_caches *cs, int nid, u32 nr);
 
@@ -199,6 +209,12 @@ static inline void cache_leave(struct span_cache *c)
 
 /* ---- pop and push; in the section ---- */
 
+/* Does s start where align says? NULL: any start is right. */
+static inline bool is_aligned(const struct span *s, const struct span_align *align)
+{
+	return !align || (s->start & align->mask) == align->at;
+}
+
 /*
  * Prefetch the record of a span that is popped soon: another CPU may have written to
  * that record last. s->ahead lets the free of s prefetch it again, because spans are
@@ -229,19 +245,20 @@ static inline struct llist_node *bin_push(struct span_caches *cs, struct cache_b
 	return spill;
 }
 
-static inline struct span *slot_pop(struct span_caches *cs, struct span_cache *c, u32 nr)
+static __always_inline struct span *slot_pop(struct span_caches *cs, struct span_cache *c,
+					     u32 nr, const struct span_align *align)
 {
 	struct span *s;
 	u32 i;
 
 	for (i = 0; i < CACHE_SLOTS; i++) {
 		s = c->slot[i];
-		if (s && c->slot_nr[i] == nr) {
+		if (s && c->slot_nr[i] == nr && is_aligned(s, align)) {
 			c->slot[i] = NULL;
 			goto found;
 		}
 	}
-	s = spanheap_shelf_pop(cs, nr);
+	s = spanheap_shelf_pop(cs, nr, align);
 	if (!s)
 		return NULL;
 found:
@@ -264,11 +281,17 @@ static inline struct llist_node *slot_push(struct span_caches *cs, struct span_c
 	return spanheap_slot_replace(cs, c, s);
 }
 
-/* A cached span of nr pages, or NULL */
-static inline struct span *cache_pop(struct span_caches *cs, struct span_cache *c, u32 nr)
+/*
+ * A cached span of nr pages, or NULL. The fast path passes the constant NULL as align, so
+ * that the compiler leaves the search for an aligned span out.
+ */
+static __always_inline struct span *cache_pop(struct span_caches *cs, struct span_cache *c,
+					      u32 nr, const struct span_align *align)
 {
+	if (align)
+		return spanheap_cache_pop_aligned(cs, c, nr, align);
 	return nr <= CACHE_PAGES ? bin_pop(cs, &c->bin[nr], nr) :
-				   slot_pop(cs, c, nr);
+				   slot_pop(cs, c, nr, NULL);
 }
 
 /* Returns the list of spans for which there is no room; the caller frees them to the heap */

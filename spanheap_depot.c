@@ -142,37 +142,47 @@ bool spanheap_depot_swap(struct span_caches *cs, u32 nr, struct magazine **m, bo
 
 /* ---- longer spans ---- */
 
-static struct span *shelf_pop(struct cache_shelf *shelf, u32 *tries)
+/* A search for an aligned span reads the ALIGN_LOOKS spans that came last */
+static struct span *shelf_pop(struct cache_shelf *shelf, const struct span_align *align,
+			      u32 *tries)
 {
-	struct llist_node *n;
+	struct llist_node **from = &shelf->first;
+	struct span *s = NULL;
+	u32 i;
 
 	if (!READ_ONCE(shelf->first))
 		return NULL;
 	while (!raw_spin_trylock(&shelf->lock))
 		if (give_up(tries))
 			return NULL;
-	n = shelf->first;
-	if (n) {
-		WRITE_ONCE(shelf->first, n->next);
+	for (i = 0; *from && i < ALIGN_LOOKS; i++, from = &(*from)->next) {
+		s = llist_entry(*from, struct span, cached);
+		steps_done(1);
+		if (is_aligned(s, align))
+			break;
+		s = NULL;
+	}
+	if (s) {
+		WRITE_ONCE(*from, s->cached.next);
 		shelf->nr--;
 	}
 	raw_spin_unlock(&shelf->lock);
-	return n ? llist_entry(n, struct span, cached) : NULL;
+	return s;
 }
 
 /* Pop a span of nr pages, from this node's shelf or another node's; in the section */
-struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr)
+struct span *spanheap_shelf_pop(struct span_caches *cs, u32 nr, const struct span_align *align)
 {
 	int here = numa_node_id(), nid;
 	struct span *s;
 	u32 tries = 0;
 
-	s = shelf_pop(&cs->node[here]->shelf[nr], &tries);
+	s = shelf_pop(&cs->node[here]->shelf[nr], align, &tries);
 	for_each_node(nid) {
 		if (s)
 			break;
 		if (nid != here)
-			s = shelf_pop(&cs->node[nid]->shelf[nr], &tries);
+			s = shelf_pop(&cs->node[nid]->shelf[nr], align, &tries);
 	}
 	return s;
 }

@@ -188,7 +188,8 @@ EXPORT_SYMBOL_GPL(spanheap_alloc);
  * @gfp: as for spanheap_alloc()
  *
  * Needs contiguous free address space of @nr_pages plus the alignment minus one page.
- * Only the span itself gets memory. The caches do not serve aligned spans.
+ * Only the span itself gets memory. The caches serve spans of up to 256 pages, as with
+ * spanheap_alloc(), if a short search finds an aligned span in them.
  *
  * Context: As spanheap_alloc().
  * Return: the address, or NULL.

@@ -14,6 +14,7 @@ enum spanheap_steps_of {
 	STEPS_VISIT,	/* one IPI for a cache of the watched heap */
 	STEPS_CLEAR,	/* clearing pages of the watched heap between two cond_resched() */
 	STEPS_PAUSE,	/* one pause of the watched heap's caches */
+	STEPS_ALIGN,	/* one search for an aligned span in the watched heap's caches */
 	STEPS_SUM,	/* one sum over the caches of the watched heap */
 	NR_STEPS_OF,
 };

@@ -254,6 +254,112 @@ static void visit_moves_pointers_only(struct kunit *test)
 	test_heap_end(h);
 }
 
+/* ---- aligned spans ---- */
+
+#define ODD_PAGES	(128u << LEAF_SHIFT)
+
+static int odd_reserve(struct spanheap *h, unsigned long nr)
+{
+	int err = nothing_reserve(h, nr);
+
+	h->base += 3 * PAGE_SIZE;
+	return err;
+}
+
+/* A heap without memory that begins at an odd page */
+static struct spanheap *odd_heap(struct kunit *test)
+{
+	static struct arena_ops odd_ops;
+	struct spanheap *h;
+
+	odd_ops = nothing_ops;
+	odd_ops.reserve = odd_reserve;
+	h = test_heap_new(test, &odd_ops, ODD_PAGES, 256);
+	h->anon->flags = SPANHEAP_SKIP_INIT;
+	return h;
+}
+
+/* Addresses are aligned, not page indices: from caches as from the page heap */
+static void cached_alignment_is_of_addresses(struct kunit *test)
+{
+	struct spanheap *h = odd_heap(test);
+	u32 nr, round, i;
+	void *p[64], *q;
+	u64 slow;
+
+	for (nr = 1; nr <= 20; nr++) {
+		slow = h->allocs;
+		for (round = 0; round < 4; round++) {
+			for (i = 0; i < ARRAY_SIZE(p); i++)
+				p[i] = alloc(h, nr);
+			for (i = 0; i < ARRAY_SIZE(p); i++)
+				release(h, p[i]);
+			for (i = 0; i < 8; i++) {
+				q = alloc_as(h, NULL, nr, PAGE_SHIFT + i, 0, GFP_KERNEL);
+				KUNIT_EXPECT_TRUE(test, IS_ALIGNED((ulong)q, PAGE_SIZE << i));
+				p[i] = q;
+			}
+			for (i = 0; i < 8; i++)
+				release(h, p[i]);
+		}
+		KUNIT_EXPECT_LT(test, h->allocs - slow, 4 * ARRAY_SIZE(p));	/* caches served */
+	}
+	test_heap_end(h);
+	nothing_done();
+}
+
+/* Cache n spans of nr pages, none of which is aligned to eight */
+static void cache_unaligned(struct spanheap *h, u32 nr, u32 n, void **p)
+{
+	u32 i = 0;
+
+	while (i < n) {
+		p[i] = alloc(h, nr);
+		if (!IS_ALIGNED((ulong)p[i], 8 * PAGE_SIZE))
+			i++;	/* an aligned one stays in use */
+	}
+	while (i)
+		release(h, p[--i]);
+}
+
+/* However many spans there are that are not aligned, few are looked at */
+static void look_for_an_aligned_span_is_bounded(struct kunit *test)
+{
+	static const struct { u32 nr, n; } load[] = { { 1, 60 }, { CACHE_PAGES + 1, 40 } };
+	struct spanheap *h = odd_heap(test);
+	void *p[60], *q;
+	u64 slow;
+	u32 i, k;
+
+	for (i = 0; i < ARRAY_SIZE(load); i++) {
+		cache_unaligned(h, load[i].nr, load[i].n, p);
+		slow = h->allocs;
+		steps_watch(h);
+		q = alloc_as(h, NULL, load[i].nr, PAGE_SHIFT + 3, 0, GFP_KERNEL);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((ulong)q, 8 * PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+		KUNIT_EXPECT_EQ(test, times(STEPS_ALIGN), 1u);
+		KUNIT_EXPECT_EQ(test, most(STEPS_ALIGN), ALIGN_LOOKS);
+
+		/* Freed, it is found with the first look, whatever else is cached */
+		release(h, q);
+		steps_watch(h);
+		KUNIT_EXPECT_PTR_EQ(test, q, alloc_as(h, NULL, load[i].nr, PAGE_SHIFT + 3, 0,
+						      GFP_KERNEL));
+		KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+		KUNIT_EXPECT_LE(test, most(STEPS_ALIGN), 1u);
+
+		/* An allocation without an alignment looks at nothing */
+		steps_watch(h);
+		for (k = 0; k < load[i].n; k++)
+			KUNIT_EXPECT_NOT_NULL(test, alloc(h, load[i].nr));
+		KUNIT_EXPECT_EQ(test, h->allocs, slow + 1);
+		KUNIT_EXPECT_EQ(test, times(STEPS_ALIGN), 0u);
+	}
+	test_heap_end(h);
+	nothing_done();
+}
+
 /* ---- holds of the heap lock ---- */
 
 #define LARGE	SZ_4M		/* pages: a heap of 16 GiB without memory */
@@ -484,6 +590,8 @@ static struct kunit_case bounds_cases[] = {
 	KUNIT_CASE(shrinker_spares_the_caches),
 	KUNIT_CASE(new_rate_visits_who_has_drawn),
 	KUNIT_CASE(visit_moves_pointers_only),
+	KUNIT_CASE(cached_alignment_is_of_addresses),
+	KUNIT_CASE(look_for_an_aligned_span_is_bounded),
 	KUNIT_CASE(hold_is_bounded_for_a_huge_span),
 	KUNIT_CASE(walk_goes_on_in_steps),
 	KUNIT_CASE(records_are_trimmed_in_batches),

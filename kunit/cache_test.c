@@ -558,6 +558,175 @@ static void any_size_of_magazine_works(struct kunit *test)
 	}
 }
 
+/* ---- aligned spans ---- */
+
+#define ALIGN_SHIFT	(PAGE_SHIFT + 3)	/* 32 KiB, if a page has 4 */
+
+static void *alloc_aligned(struct spanheap *h, size_t nr)
+{
+	return alloc_as(h, NULL, nr, ALIGN_SHIFT, 0, GFP_KERNEL);
+}
+
+/* Again and again: neither the page heap is asked nor a page backed */
+static void aligned_span_comes_from_the_cache(struct kunit *test)
+{
+	static const u32 lengths[] = { 1, 5, CACHE_PAGES, CACHE_PAGES + 1, 100, SLOT_PAGES };
+	struct spanheap *h = test->priv;
+	u64 slow, backed;
+	void *p, *q;
+	u32 i, k;
+
+	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+		p = alloc_aligned(h, lengths[i]);
+		slow = h->allocs + h->frees;
+		backed = fake.nr_backed;
+		for (k = 0; k < 100; k++) {
+			release(h, p);
+			q = alloc_aligned(h, lengths[i]);
+			KUNIT_EXPECT_PTR_EQ_MSG(test, q, p, "%u pages", lengths[i]);
+			KUNIT_ASSERT_NOT_NULL(test, q);
+			p = q;
+		}
+		KUNIT_EXPECT_EQ(test, h->allocs + h->frees, slow);
+		KUNIT_EXPECT_EQ(test, fake.nr_backed, backed);
+		check(test, h);
+	}
+}
+
+/* ... wherever they went meanwhile: to the depot, to other slots, to a shelf */
+static void aligned_spans_come_back_from_depot_and_shelf(struct kunit *test)
+{
+	static const struct { u32 nr, n; } load[] = {
+		{ 5, 300 }, { CACHE_PAGES + 1, CACHE_SLOTS + 3 },
+	};
+	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
+	u64 slow, backed;
+	void *p[300];
+	u32 i, k;
+
+	for (i = 0; i < ARRAY_SIZE(load); i++) {
+		for (k = 0; k < load[i].n; k++)
+			p[k] = alloc_aligned(h, load[i].nr);
+		for (k = 0; k < load[i].n; k++)
+			release(h, p[k]);
+		if (load[i].nr <= CACHE_PAGES)
+			KUNIT_EXPECT_GT(test, depot_full(h, load[i].nr), 0u);
+		else
+			KUNIT_EXPECT_EQ(test, shelf_nr(h, load[i].nr), 3u);
+		slow = h->allocs;
+		backed = fake.nr_backed;
+		for (k = 0; k < load[i].n; k++) {
+			p[k] = alloc_aligned(h, load[i].nr);
+			KUNIT_EXPECT_TRUE(test, IS_ALIGNED((ulong)p[k], 1ul << ALIGN_SHIFT));
+		}
+		KUNIT_EXPECT_EQ(test, h->allocs, slow);
+		KUNIT_EXPECT_EQ(test, fake.nr_backed, backed);
+		KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+		check(test, h);
+	}
+	test_heap_end(h);
+}
+
+/* A span below others is taken, and none of the others is lost */
+static void aligned_span_is_found_among_others(struct kunit *test)
+{
+	static const u32 lengths[] = { 2, CACHE_PAGES + 1 };
+	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
+	void *p, *q[CACHE_SLOTS];
+	u32 i, k, at;
+	u64 slow;
+
+	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+		p = alloc_aligned(h, lengths[i]);
+		for (k = 0; k < ARRAY_SIZE(q); ) {
+			q[k] = alloc(h, lengths[i]);
+			if (!IS_ALIGNED((ulong)q[k], 1ul << ALIGN_SHIFT))
+				k++;	/* an aligned one stays in use */
+		}
+		for (at = 0; at < ARRAY_SIZE(q); at++) {
+			for (k = 0; k < ARRAY_SIZE(q); k++) {
+				if (k == at)
+					release(h, p);
+				release(h, q[k]);
+			}
+			slow = h->allocs;
+			KUNIT_EXPECT_PTR_EQ(test, alloc_aligned(h, lengths[i]), p);
+			KUNIT_EXPECT_EQ(test, cached_pages(h), ARRAY_SIZE(q) * lengths[i]);
+			check(test, h);
+			for (k = 0; k < ARRAY_SIZE(q); k++)
+				q[k] = alloc(h, lengths[i]);
+			KUNIT_EXPECT_EQ(test, h->allocs, slow);
+			KUNIT_EXPECT_EQ(test, cached_pages(h), 0);
+			for (k = 0; k < ARRAY_SIZE(q); k++)
+				KUNIT_EXPECT_PTR_NE(test, q[k], p);
+		}
+		check(test, h);
+	}
+	test_heap_end(h);
+}
+
+/* What a request says beside the alignment counts as in every other hit */
+static void aligned_hit_obeys_limit_objects_and_zero(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = new_client(h, "limited", 5);
+	u8 *p = alloc_as(h, c, 5, ALIGN_SHIFT, 0, GFP_KERNEL), *q = alloc_aligned(h, 5);
+	u64 slow;
+
+	release(h, q);
+	slow = h->allocs;
+	KUNIT_EXPECT_NULL(test, alloc_as(h, c, 5, ALIGN_SHIFT, 0, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 5);
+	KUNIT_EXPECT_EQ(test, c->failed_allocs, 1);
+	release(h, p);
+	memset(p, 1, 5 * PAGE_SIZE);
+	p = alloc_as(h, c, 5, ALIGN_SHIFT, 100, GFP_NOWAIT | __GFP_ZERO);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_EXPECT_EQ(test, h->allocs, slow);
+	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 5 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, counts(c).pages, 5);
+	KUNIT_EXPECT_EQ(test, stats(h)->objects, 5 * PAGE_SIZE / 100);
+	KUNIT_EXPECT_EQ(test, peek(h, page_of(h, p)).obj_size, 100u);
+	check(test, h);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, counts(c).pages, 0);
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 5, 62, 0, GFP_KERNEL));
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 5, UINT_MAX, 0, GFP_KERNEL));
+	KUNIT_EXPECT_NULL(test, alloc_as(h, NULL, 5, ALIGN_SHIFT, 6 * PAGE_SIZE, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, cached_pages(h), 10);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
+/* A cached span has no guard page and no mark as shared: no cache serves such clients */
+static void aligned_hit_is_for_no_uncached_client(struct kunit *test)
+{
+	static const unsigned int flags[] = { SPANHEAP_GUARD, SPANHEAP_SHARED_PAGES };
+	struct spanheap *h = test->priv;
+	u64 slow = h->allocs;
+	struct span s;
+	void *p;
+	u32 i;
+
+	release(h, alloc_aligned(h, 5));
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		const struct spanheap_client_attr attr = { .name = "own", .flags = flags[i] };
+		struct spanheap_client *c = spanheap_heap_register(h, &attr);
+
+		p = alloc_as(h, c, 5, ALIGN_SHIFT, 0, GFP_KERNEL);
+		s = peek(h, page_of(h, p));
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((ulong)p, 1ul << ALIGN_SHIFT));
+		KUNIT_EXPECT_EQ(test, !!s.guarded, flags[i] == SPANHEAP_GUARD);
+		KUNIT_EXPECT_EQ(test, !!s.shared, flags[i] == SPANHEAP_SHARED_PAGES);
+		KUNIT_EXPECT_EQ(test, h->allocs, slow + 2 + i);
+		KUNIT_EXPECT_EQ(test, cached_pages(h), 5);
+		check(test, h);
+		release(h, p);
+		spanheap_heap_unregister(c);
+	}
+	check(test, h);
+}
+
 static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(freed_span_is_handed_out_again),
 	KUNIT_CASE(longer_spans_have_slots),
@@ -577,6 +746,11 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(scavenger_empties_the_caches),
 	KUNIT_CASE(full_arena_takes_back_what_is_cached),
 	KUNIT_CASE(any_size_of_magazine_works),
+	KUNIT_CASE(aligned_span_comes_from_the_cache),
+	KUNIT_CASE(aligned_spans_come_back_from_depot_and_shelf),
+	KUNIT_CASE(aligned_span_is_found_among_others),
+	KUNIT_CASE(aligned_hit_obeys_limit_objects_and_zero),
+	KUNIT_CASE(aligned_hit_is_for_no_uncached_client),
 	{}
 };
 

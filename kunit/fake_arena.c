@@ -319,6 +319,7 @@ void steps_watch(struct spanheap *h)
 	spanheap_steps[STEPS_HOLD].watched = &h->lock;
 	spanheap_steps[STEPS_VISIT].watched = &h->caches;
 	spanheap_steps[STEPS_PAUSE].watched = &h->caches;
+	spanheap_steps[STEPS_ALIGN].watched = &h->caches;
 	spanheap_steps[STEPS_SUM].watched = &h->caches;
 }
 
