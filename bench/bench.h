@@ -129,6 +129,7 @@ int bench_zero(void);
 int bench_cold(void);
 int bench_lookup(void);
 int bench_smp(void);
+int bench_align(void);
 int bench_scale(void);
 int bench_holes(void);
 int bench_release(void);

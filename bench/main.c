@@ -32,6 +32,7 @@ static const struct {
 	{ "cold", bench_cold },
 	{ "lookup", bench_lookup },
 	{ "smp", bench_smp },
+	{ "align", bench_align },
 	{ "scale", bench_scale },
 	{ "holes", bench_holes },
 	{ "hold", bench_hold },

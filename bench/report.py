@@ -97,6 +97,11 @@ def goals(data):
             yield 3, f"vmalloc+vfree / warm pair, {n} pages", m, ratios(data, pair(m, "vmalloc", n), pair(m, "spanheap", n)), ">=", bound
         yield 3, "vmalloc+vfree / cold alloc+free, 256 pages", m, ratios(data, k(m, "cold", "vmalloc", 256, "alloc+free"), k(m, "cold", "spanheap", 256, "alloc+free")), ">=", 1.5
         yield 3, "vmalloc+vfree / cold alloc+free+release, 256 pages", m, ratios(data, k(m, "cold", "vmalloc", 256, "alloc+free"), k(m, "cold", "spanheap", 256, "alloc+free+release")), ">=", 1.5
+        for cpus in ("1 CPU", "2 CPUs"):
+            def k5(who):
+                return k(m, "align", who, 5, f"{cpus} pairs/s")
+            yield "aligned", f"pairs of 5 pages at 32 KiB / __vmalloc's, {cpus}", m, ratios(data, k5("spanheap, aligned"), k5("vmalloc")), ">=", 5
+            yield "aligned", f"the same, zeroed, {cpus}", m, ratios(data, k5("spanheap, aligned, zeroed"), k5("vmalloc, zeroed")), ">", 1
     for m in BOOT:
         for n in (1, 4, 16, 64, 256, 1024):
             yield 3, f"vmalloc+vfree / warm pair, {n} pages", m, ratios(data, pair(m, "vmalloc", n), pair(m, "spanheap", n)), ">", 1

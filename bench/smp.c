@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One CPU compared with two: pairs on each, allocation on one and free on the other, and
- * look-up with and without concurrent allocation.
+ * One CPU compared with two: pairs on each, allocation on one and free on the other, also of
+ * aligned spans, and look-up with and without concurrent allocation.
  */
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "bench.h"
 
@@ -108,6 +109,47 @@ static const struct smp_subject subjects[] = {
 	{ "kmem_cache 128 B", object_alloc, object_free, { 1 } },
 	{ "ancestor", ancestor_alloc, ancestor_free, { 1, 16, 64 } },
 	{ "nothing", nothing_alloc, nothing_free, { 1 } },
+};
+
+/* As fix_align_alloc_test() of the kernel's test_vmalloc.c: 5 pages, zeroed or not */
+#define ALIGNED_PAGES	5u
+#define ALIGN_SHIFT	15u
+
+static void *aligned_alloc(u32 nr)
+{
+	return spanheap_alloc_aligned(client, nr, ALIGN_SHIFT, GFP_KERNEL);
+}
+
+static void *aligned_zalloc(u32 nr)
+{
+	return spanheap_alloc_aligned(client, nr, ALIGN_SHIFT, GFP_KERNEL | __GFP_ZERO);
+}
+
+/*
+ * Aligned to a page only, which is less work: __vmalloc_node(), which takes an alignment,
+ * is not exported
+ */
+static void *vmalloc_alloc(u32 nr)
+{
+	return __vmalloc((unsigned long)nr << PAGE_SHIFT, GFP_KERNEL);
+}
+
+static void *vmalloc_zalloc(u32 nr)
+{
+	return __vmalloc((unsigned long)nr << PAGE_SHIFT, GFP_KERNEL | __GFP_ZERO);
+}
+
+static void vmalloc_free(void *p, u32 nr)
+{
+	vfree(p);
+}
+
+static const struct smp_subject aligned[] = {
+	{ "spanheap", heap_alloc, heap_free, { ALIGNED_PAGES } },
+	{ "spanheap, aligned", aligned_alloc, heap_free, { ALIGNED_PAGES } },
+	{ "vmalloc", vmalloc_alloc, vmalloc_free, { ALIGNED_PAGES } },
+	{ "spanheap, aligned, zeroed", aligned_zalloc, heap_free, { ALIGNED_PAGES } },
+	{ "vmalloc, zeroed", vmalloc_zalloc, vmalloc_free, { ALIGNED_PAGES } },
 };
 
 static bool pair_burst(struct worker *w)
@@ -302,7 +344,7 @@ static const struct {
 };
 
 /* The kinds take turns slice by slice, so that a disturbance meets all of them */
-static void run(const struct smp_subject *s, u32 nr, u32 rep)
+static void run(const char *what, const struct smp_subject *s, u32 nr, u32 rep)
 {
 	u64 best[ARRAY_SIZE(hows)] = {};
 	u32 i, k;
@@ -311,7 +353,7 @@ static void run(const struct smp_subject *s, u32 nr, u32 rep)
 		for (k = 0; k < ARRAY_SIZE(hows); k++)
 			best[k] = max(best[k], run_slice(s, nr, hows[k].role, hows[k].workers));
 	for (k = 0; rep && k < ARRAY_SIZE(hows); k++)	/* rep 0 only warms */
-		bench_out("smp", s->name, nr, hows[k].metric, rep, best[k]);
+		bench_out(what, s->name, nr, hows[k].metric, rep, best[k]);
 }
 
 static void teardown(void)
@@ -341,7 +383,7 @@ static int setup(void)
 	return -ENOMEM;
 }
 
-int bench_smp(void)
+static int run_all(const char *what, const struct smp_subject *s, u32 n)
 {
 	u32 rep, i, k;
 	int err;
@@ -352,15 +394,22 @@ int bench_smp(void)
 	if (err)
 		return err;
 	for (rep = 0; rep <= bench_reps; rep++) {
-		for (i = 0; i < ARRAY_SIZE(subjects); i++) {
-			const struct smp_subject *s = &subjects[i];
-
-			for (k = 0; k < ARRAY_SIZE(s->nr) && s->nr[k]; k++)
-				run(s, s->nr[k], rep);
-		}
+		for (i = 0; i < n; i++)
+			for (k = 0; k < ARRAY_SIZE(s[i].nr) && s[i].nr[k]; k++)
+				run(what, &s[i], s[i].nr[k], rep);
 	}
 	teardown();
 	return 0;
+}
+
+int bench_smp(void)
+{
+	return run_all("smp", subjects, ARRAY_SIZE(subjects));
+}
+
+int bench_align(void)
+{
+	return run_all("align", aligned, ARRAY_SIZE(aligned));
 }
 
 /* ---- look-up ---- */
