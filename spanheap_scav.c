@@ -400,15 +400,40 @@ void spanheap_scav_kick(void)
 
 /* ---- on request ---- */
 
-void spanheap_release_all(struct spanheap *h)
+/* Ask clients to collect, and sweep */
+static void collect_and_sweep(struct spanheap *h)
 {
 	/* Called from a callback, collecting or sweeping would wait for this callback */
-	if (!WARN_ONCE(spanheap_in_callback(h, false),
-		       "spanheap: release from within a callback\n")) {
-		spanheap_collect(h, 0);
-		spanheap_sweep_some(h, U64_MAX);
+	if (WARN_ONCE(spanheap_in_callback(h, false),
+		      "spanheap: release from within a callback\n"))
+		return;
+	spanheap_collect(h, 0);
+	spanheap_sweep_some(h, U64_MAX);
+}
+
+/* Returns how many pages were released */
+u64 spanheap_release_all(struct spanheap *h)
+{
+	collect_and_sweep(h);
+	return spanheap_scavenge(h, 0, U64_MAX);
+}
+
+/*
+ * Release want pages, or as many as there are: the oldest in the free lists first, then those
+ * in caches. Collections cost clients most, so they come last. Returns how many pages were
+ * released.
+ */
+u64 spanheap_release_pages(struct spanheap *h, u64 want)
+{
+	u64 n = spanheap_release_idle(h, 0, want);
+
+	if (n < want)
+		n += spanheap_scavenge(h, 0, want - n);
+	if (n < want) {
+		collect_and_sweep(h);
+		n += spanheap_scavenge(h, 0, want - n);
 	}
-	spanheap_scavenge(h, 0, U64_MAX);
+	return n;
 }
 
 /* ---- knobs ---- */

@@ -2,9 +2,11 @@
 /*
  * /sys/kernel/spanheap: one value per file. No logic here.
  */
+#include <linux/ctype.h>
 #include <linux/kstrtox.h>
 #include <linux/module.h>
 #include <linux/stddef.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "spanheap_internal.h"
@@ -87,21 +89,54 @@ KNOB(scavenge_age_ms);
 KNOB(scavenge_period_ms);
 KNOB(force_cycle_ms);
 
+/* A size with a unit, in pages, rounded up; 0, and what needs more than 64 bits, is none */
+static int parse_size(const char *buf, u64 *pages)
+{
+	static const char units[] = "KMGTPE";
+	char text[32], *last;
+	const char *unit;
+	u64 n;
+
+	if (strscpy(text, buf, sizeof(text)) <= 0)
+		return -EINVAL;
+	last = text + strlen(text) - 1;
+	if (*last == '\n' && last > text)
+		last--;
+	unit = strchr(units, toupper(*last));
+	if (!*last || !unit)
+		return -EINVAL;
+	*last = 0;
+	if (kstrtou64(text, 0, &n) || !n || n > U64_MAX >> (10 * (unit - units + 1)))
+		return -EINVAL;
+	n <<= 10 * (unit - units + 1);
+	*pages = (n >> PAGE_SHIFT) + !!offset_in_page(n);
+	return 0;
+}
+
+static u64 released_bytes;	/* by the last write to "release" */
+
+static ssize_t release_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(released_bytes));
+}
+
 static ssize_t release_store(struct kobject *kobj, struct kobj_attribute *attr,
 			     const char *buf, size_t count)
 {
 	unsigned int one;
-	int err = kstrtouint(buf, 0, &one);
+	u64 want, n;
 
-	if (err)
-		return err;
-	if (one != 1)
+	if (!kstrtouint(buf, 0, &one) && one == 1)
+		n = spanheap_release_all(spanheap_heap);
+	else if (!parse_size(buf, &want))
+		n = spanheap_release_pages(spanheap_heap, want);
+	else
 		return -EINVAL;
-	spanheap_release_all(spanheap_heap);
+	WRITE_ONCE(released_bytes, n << PAGE_SHIFT);
 	return count;
 }
 
-static struct kobj_attribute release_attr = __ATTR(release, 0200, NULL, release_store);
+static struct kobj_attribute release_attr = __ATTR_RW(release);
 
 static struct attribute *heap_attrs[] = {
 	&stat_arena_bytes.attr.attr,

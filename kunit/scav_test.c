@@ -450,6 +450,43 @@ static void release_all_collects_first(struct kunit *test)
 	check(test, h);
 }
 
+/*
+ * A release of a number of pages takes exactly so many: the oldest free pages first, then
+ * cached ones; it asks clients only if these are not enough
+ */
+static void release_of_so_much_takes_the_cheapest(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	const struct spanheap_client_ops ops = { .collect = collect };
+	const struct spanheap_client_attr attr = { .name = "hoarder", .ops = &ops, .priv = h };
+	struct spanheap_client *c = spanheap_heap_register(h, &attr);
+	void *old = alloc(h, 300), *wall = alloc(h, 1), *young = alloc(h, 300), *small;
+
+	collected = 0;
+	hoard = alloc_as(h, c, 10, 0, 0, GFP_KERNEL);
+	small = alloc(h, 7);
+	release(h, old);
+	tick(h);
+	release(h, young);
+	release(h, small);		/* cached, where there are caches */
+	KUNIT_EXPECT_EQ(test, spanheap_release_pages(h, 200), 200);
+	KUNIT_EXPECT_EQ(test, spanheap_count_backed(h, page_of(h, old), 300), 100u);
+	KUNIT_EXPECT_EQ(test, spanheap_count_backed(h, page_of(h, young), 300), 300u);
+	KUNIT_EXPECT_EQ(test, spanheap_release_pages(h, 405), 405);
+	KUNIT_EXPECT_EQ(test, collected, 0);
+	KUNIT_EXPECT_EQ(test, spanheap_release_pages(h, 3), 3);
+	KUNIT_EXPECT_EQ(test, collected, 1);
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 10 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, spanheap_release_pages(h, U64_MAX), 9);
+	KUNIT_EXPECT_EQ(test, collected, 2);
+	KUNIT_EXPECT_EQ(test, spanheap_release_pages(h, 1), 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, PAGE_SIZE);
+	release(h, wall);
+	KUNIT_EXPECT_EQ(test, spanheap_release_all(h), 1);
+	spanheap_heap_unregister(c);
+	check(test, h);
+}
+
 /* M23: only clients whose last collection is too long ago are forced to collect */
 static void collection_is_forced_when_due(struct kunit *test)
 {
@@ -745,6 +782,7 @@ static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(span_being_released_is_not_handed_out),
 	KUNIT_CASE(neighbour_freed_meanwhile_joins_later),
 	KUNIT_CASE(release_all_collects_first),
+	KUNIT_CASE(release_of_so_much_takes_the_cheapest),
 	KUNIT_CASE(collection_is_forced_when_due),
 	KUNIT_CASE(collect_within_collect_is_refused),
 	KUNIT_CASE(knobs_take_plain_numbers),
@@ -758,6 +796,7 @@ static struct kunit_case scav_cases[] = {
 static struct kunit_case scav_cached_cases[] = {
 	KUNIT_CASE(one_flush_serves_a_batch),
 	KUNIT_CASE(release_all_collects_first),
+	KUNIT_CASE(release_of_so_much_takes_the_cheapest),
 	KUNIT_CASE(collection_is_forced_when_due),
 	{}
 };

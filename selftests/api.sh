@@ -52,6 +52,22 @@ released() {	# per-CPU lists of free pages are made short, and count as free mem
 t "free memory rises by the 64 MiB that are released, give or take 1" released
 idle() { run idle; echo 1 >$H/release; [ "$(val idle_bytes)" = "$(val released_bytes)" ] && check_ok; }
 t "release gives all idle pages back" idle
+# so_much SIZE BYTES: the file says how much it was, and that is what has gone
+so_much() {
+	r=$(val released_bytes); echo "$1" >$H/release || return 1
+	n=$(val release) r=$(($(val released_bytes) - r))
+	echo "$1: $n bytes, released $r"
+	[ "$n" = "$2" ] && [ "$r" = "$2" ]
+}
+pieces() {
+	echo 1 >$H/release; run idle pages=16384 || return 1
+	for v in 16M,16777216 1K,4096 0x10m,16777216 4097k,4198400 8192K,8388608; do
+		so_much "${v%,*}" "${v#*,}" || return 1
+	done
+	left=$(($(val idle_bytes) - $(val released_bytes)))
+	so_much 15E "$left" && so_much 1G 0 && run idle && so_much 1 4194304 && check_ok
+}
+t "release gives so much back as is written, if there is, and says how much it was" pieces
 shrinker() { run idle; echo 2 >/proc/sys/vm/drop_caches; [ "$(val idle_bytes)" = "$(val released_bytes)" ] && check_ok; }
 t "the shrinker gives all idle pages back" shrinker
 all_released() { [ "$(val idle_bytes)" = "$(val released_bytes)" ]; }

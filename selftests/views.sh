@@ -17,7 +17,7 @@ sysfs() {
 			echo "$f 444"
 		done
 		for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do echo "$f 644"; done
-		echo "release 200"
+		echo "release 644"
 	} | sort >/tmp/want
 	(cd $H && for f in *; do [ -d "$f" ] || echo "$f $(mode "$f")"; done) | sort >/tmp/have
 	# A build may have more files, never fewer or other modes
@@ -66,7 +66,16 @@ for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do
 done
 t "force_cycle_ms refuses 0" refused sh -c "echo 0 >$H/force_cycle_ms"
 t "scavenge_period_ms of 0 is half the age" sh -c "echo 0 >$H/scavenge_period_ms"
-t "release refuses anything but 1" refused sh -c "echo 2 >$H/release"
+bad_release() {
+	n=$(val scavenge_passes)
+	for v in 0 2 -1 67108864 0M -1M M '' ' ' x 1x 1MM 1.5M '1 M' 1MB 0x 18446744073709551616 18446744073709551616K \
+		16E 17179869184G 99999999999999999999999999999999999999999M; do
+		! echo "$v" >$H/release || { echo "took '$v'"; return 1; }
+	done 2>/tmp/err
+	sed 's/.*: //' /tmp/err | sort -u
+	[ "$(sed 's/.*: //' /tmp/err | sort -u)" = 'Invalid argument' ] && [ "$(val scavenge_passes)" = "$n" ]
+}
+t "release refuses what is neither 1 nor a size with a unit" bad_release
 params() {
 	[ "$(cat $P/arena_mb)" = 64 ] && [ "$(mode $P/arena_mb)" = 444 ] && [ "$(mode $P/cache_kb)" = 444 ] || return 1
 	refused sh -c "echo 1 >$P/arena_mb" && refused sh -c "echo maybe >$P/trace"
