@@ -536,6 +536,7 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 		return refuse(h, client, nr_pages, gfp, caller, PTR_ERR(s));
 	if (!llist_empty(&h->dropping))
 		arm_guards(h, gfp);
+	idle_moved(h);
 	addr = span_addr(h, s);
 	trace_spanheap_alloc((unsigned long)addr, nr_pages, gfp, caller, client->name);
 	if (!hand_out(h, s, obj_size, caller))

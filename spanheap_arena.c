@@ -59,6 +59,7 @@ static u32 back_batch(struct spanheap *h, void *addr, u32 nr, gfp_t gfp)
 	for (i = 0; i < got; i++)
 		set_page_private(pages[i], (unsigned long)addr + i * PAGE_SIZE);
 	set = compat_set_ptes(addr, pages, got);
+	spanheap_count_nodes(h, pages, set, true);
 	if (set < got)
 		WRITE_ONCE(h->odd_entry, true);
 	for (i = set; i < got; i++) {
@@ -96,6 +97,7 @@ static u32 arena_unback(struct spanheap *h, u32 start, u32 nr, struct page **pag
 
 	for (i = 0; i < done; i++)
 		set_page_private(pages[i], 0);
+	spanheap_count_nodes(h, pages, done, false);
 	if (done < nr)
 		WRITE_ONCE(h->odd_entry, true);
 	return done;

@@ -53,6 +53,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per
 			DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP) *
 				sizeof(*h->group_backed) +
 			BATCH_PAGES * sizeof(*h->release_pages) +
+			spanheap_nodes_bytes() +
 			spanheap_special_meta(h) +
 			spanheap_prof_bytes(h) +
 			h->caches.bytes,
@@ -157,8 +158,8 @@ struct spanheap *spanheap_heap_create(const struct arena_ops *ops,
 				    GFP_KERNEL);
 	h->anon = inner_client(h, "(anonymous)");
 	h->orphan = inner_client(h, "(orphan)");
-	if (!spanheap_prof_create(h) && h->map && h->cover && h->leaf_backed &&
-	    h->group_backed && h->release_pages && h->anon && h->orphan)
+	if (!spanheap_nodes_init(h) && !spanheap_prof_create(h) && h->map && h->cover &&
+	    h->leaf_backed && h->group_backed && h->release_pages && h->anon && h->orphan)
 		err = ops->reserve(h, nr_pages);
 	if (!err)
 		return h;
@@ -179,8 +180,10 @@ void spanheap_heap_destroy(struct spanheap *h)
 	if (h->ops) {
 		spanheap_cache_exit(h);
 		flush_work(&h->free_work);
-		if (WARN_ON(h->unlisted_pages))
+		if (WARN_ON(h->unlisted_pages)) {
+			spanheap_nodes_exit(h);
 			return;
+		}
 		spanheap_scavenge(h, 0, U64_MAX);
 		/* All pages are free, so they are one span */
 		spin_lock_irq(&h->lock);
@@ -203,6 +206,7 @@ void spanheap_heap_destroy(struct spanheap *h)
 	xa_destroy(&h->bad_callers);
 	spanheap_sites_exit(h);
 	spanheap_prof_destroy(h);
+	spanheap_nodes_exit(h);
 	free_inner_client(h->orphan);
 	free_inner_client(h->anon);
 	kvfree(h->release_pages);

@@ -69,6 +69,8 @@
 #define SITE_MAX	0xffffu			/* highest number of a call site; below all text */
 #define SITE_TEXT	128u			/* bytes of a call site's name */
 
+#define COUNT_PAGES	512u			/* idle pages that come or go uncounted */
+
 #define FREE_NOW_PAGES	SLOT_PAGES		/* a worker clears or checks longer spans */
 
 #define CARVE_RECORDS	4u			/* for the lead, tail, guard and a growth */
@@ -84,6 +86,7 @@
 /* Every combination of these flags is allowed */
 #define GFP_PLAIN	(GFP_ALLOWED & ~__GFP_NOFAIL)
 
+struct node_pages;
 struct spanheap;
 
 /* Memory that an operation allocates before it takes the heap lock */
@@ -151,6 +154,9 @@ struct spanheap {
 	unsigned long last_shrink;	/* drain by the shrinker; heap clock ticks, no lock */
 	unsigned long cached_at;	/* time of cached_guess; heap clock ticks, no lock */
 	s64 cached_guess;		/* pages in caches; no lock */
+	struct node_pages *nodes;	/* [nr_node_ids] */
+	atomic_t counting;		/* 1: a CPU is in spanheap_count_idle() */
+	s64 counted_listed;		/* heap_listed() at the last count; counting */
 	bool growing;			/* the scavenger must release for growth; no lock */
 	struct spanheap_prof *prof;
 	struct kobject *kobj_dir;	/* sysfs folder "clients" */
@@ -324,6 +330,12 @@ static inline s64 heap_resident(const struct spanheap *h)
 	return (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages);
 }
 
+/* Idle pages with memory that no cache has. An estimate, read without the heap lock. */
+static inline s64 heap_listed(const struct spanheap *h)
+{
+	return heap_resident(h) - (s64)READ_ONCE(h->unlisted_pages);
+}
+
 /* Pages in caches. An estimate: other CPUs change their counters during the sum. */
 static inline s64 heap_cached(const struct spanheap *h)
 {
@@ -352,9 +364,24 @@ static inline void spanheap_might_alloc(gfp_t gfp)
 		might_alloc(gfp);
 }
 
+void spanheap_count_idle(struct spanheap *h);
+
+/*
+ * Pages have become idle, or are not idle any more. Called without the heap lock, after an
+ * operation that has taken it. Most calls do nothing.
+ */
+static inline void idle_moved(struct spanheap *h)
+{
+	s64 moved = heap_listed(h) - READ_ONCE(h->counted_listed);
+
+	if (unlikely(moved >= COUNT_PAGES || -moved >= COUNT_PAGES))
+		spanheap_count_idle(h);
+}
+
 /* Wake the scavenger after a span became idle. Called without the heap lock. */
 static inline void scav_poke(struct spanheap *h)
 {
+	idle_moved(h);
 	if (unlikely(READ_ONCE(h->quiet))) {
 		WRITE_ONCE(h->quiet, false);
 		wake_up(&h->scav_wait);
@@ -416,6 +443,14 @@ void spanheap_free_record(struct span *s);
 bool spanheap_prep_more(struct prep *p, gfp_t gfp);
 void spanheap_prep_done(struct spanheap *h, struct prep *p);
 void spanheap_trim_records(struct spanheap *h);
+
+/* spanheap_vmstat.c */
+size_t spanheap_nodes_bytes(void);
+int spanheap_nodes_init(struct spanheap *h);
+void spanheap_nodes_exit(struct spanheap *h);
+void spanheap_count_nodes(struct spanheap *h, struct page **pages, u32 nr, bool backed);
+s64 spanheap_cached_lately(struct spanheap *h);
+s64 spanheap_counted(struct spanheap *h);
 
 /* spanheap_account.c; see also spanheap_client.h */
 void __spanheap_fewer_unswept(struct client_sweep *sw);
@@ -519,6 +554,10 @@ u64 spanheap_release_growth(struct spanheap *h);
 u64 spanheap_tick(struct spanheap *h);
 u64 spanheap_release_all(struct spanheap *h);
 u64 spanheap_release_pages(struct spanheap *h, u64 want);
+struct shrinker;
+struct shrink_control;
+unsigned long spanheap_shrink_count(struct shrinker *s, struct shrink_control *sc);
+unsigned long spanheap_shrink_scan(struct shrinker *s, struct shrink_control *sc);
 int spanheap_scav_start(struct spanheap *h);
 void spanheap_scav_stop(void);
 void spanheap_scav_kick(void);

@@ -373,6 +373,7 @@ u32 spanheap_release_batch(struct spanheap *h, struct release *r, u32 want)
 	count_released(h, isolated, n);
 	while (!list_empty(&batch))
 		nr_spans += put_some(h, &batch);
+	idle_moved(h);
 	trace_spanheap_release(n, nr_spans);
 	return n;
 }
@@ -477,6 +478,7 @@ void spanheap_drop(struct spanheap *h)
 		spin_unlock_irq(&h->lock);
 	}
 	mutex_unlock(&h->release_lock);
+	idle_moved(h);
 }
 
 /*

@@ -84,6 +84,7 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 	__spanheap_map_set(h, s);
 	__spanheap_drop_record(h, n);
 	spin_unlock_irqrestore(&h->lock, flags);
+	idle_moved(h);
 	return true;
 }
 

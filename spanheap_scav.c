@@ -15,8 +15,11 @@
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
+#include <linux/mmzone.h>
 #include <linux/sched.h>
 #include <linux/timer.h>
+#include <linux/vmstat.h>
+#include <compat/reclaim.h>
 #include <compat/spanheap_compat.h>
 
 #include "spanheap_internal.h"
@@ -48,18 +51,6 @@ static bool running;
 
 /* ---- growth ---- */
 
-/* Pages in caches; sums over all CPUs at most once in a tick of the clock */
-static s64 cached_lately(struct spanheap *h)
-{
-	unsigned long now = h->clock();
-
-	if (READ_ONCE(h->cached_at) != now) {
-		WRITE_ONCE(h->cached_guess, heap_cached(h));
-		WRITE_ONCE(h->cached_at, now);
-	}
-	return READ_ONCE(h->cached_guess);
-}
-
 /* Pages that the heap has and should have; estimates, read without the heap lock */
 struct need {
 	s64 peak;		/* maximum of pages in use in this tick and the last */
@@ -74,7 +65,7 @@ static struct need look(struct spanheap *h)
 	s64 unlisted = READ_ONCE(h->unlisted_pages), idle, over;
 	struct need n;
 
-	n.cached = cached_lately(h);
+	n.cached = spanheap_cached_lately(h);
 	n.peak = max3((s64)READ_ONCE(h->peak), (s64)READ_ONCE(h->last_peak), unlisted);
 	n.peak = max_t(s64, n.peak - n.cached, 0);
 	n.limit = n.peak + n.peak / 16 + CPU_PAGES * max(num_online_cpus(), 2u);
@@ -186,6 +177,7 @@ static void begin_tick(struct spanheap *h)
 	h->peak = h->unlisted_pages;
 	h->scavenge_passes++;
 	spin_unlock_irqrestore(&h->lock, flags);
+	spanheap_count_idle(h);
 }
 
 static void log_pass(struct spanheap *h, u64 released)
@@ -460,24 +452,58 @@ const struct kernel_param_ops spanheap_ms_ops = {
 
 /* ---- memory pressure ---- */
 
-static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
+/*
+ * Has each zone of the node as many free pages as kswapd aims at? Then reclaim is about
+ * neighbouring pages, and the heap's single pages hardly help. Free pages that only some
+ * allocations can have do not count, nor does the boost of the watermarks, which is for
+ * neighbouring pages, too.
+ */
+static bool node_has_free(int nid)
+{
+	struct zone *zone = NODE_DATA(nid)->node_zones, *end = zone + MAX_NR_ZONES;
+	unsigned long apart, high;
+
+	for (; zone < end; zone++) {
+		if (!populated_zone(zone))
+			continue;
+		apart = zone_page_state(zone, NR_FREE_CMA_PAGES) +
+			READ_ONCE(zone->nr_reserved_highatomic);
+		high = high_wmark_pages(zone) - READ_ONCE(zone->watermark_boost);
+		if (zone_page_state(zone, NR_FREE_PAGES) < high + apart)
+			return false;
+	}
+	return true;
+}
+
+unsigned long spanheap_shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
 	struct spanheap *h = spanheap_heap;
-	s64 idle = heap_resident(h) - (s64)READ_ONCE(h->unlisted_pages) + heap_cached(h);
+	s64 idle;
 
+	if (compat_in_reclaim() && node_has_free(sc->nid))
+		return 0;
+	idle = heap_listed(h) + heap_cached(h);
 	return idle > 0 ? idle : SHRINK_EMPTY;
 }
 
 /*
  * spanheap_shrink() may wait for another releaser. This is safe in reclaim, because
  * releasers allocate nothing. It is needed, because reclaim without progress soon ends in
- * the OOM killer.
+ * the OOM killer. Reclaim asks for one batch after another, so each call checks whether
+ * there is enough free memory by now.
  */
-static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
+unsigned long spanheap_shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {
-	u64 n = spanheap_shrink(spanheap_heap, sc->nr_to_scan);
+	u64 n;
 
-	return n ? n : SHRINK_STOP;
+	if (compat_in_reclaim() && node_has_free(sc->nid))
+		return SHRINK_STOP;
+	n = spanheap_shrink(spanheap_heap, sc->nr_to_scan);
+	if (!n)
+		return SHRINK_STOP;
+	sc->nr_scanned = n;
+	compat_account_reclaimed(n);
+	return n;
 }
 
 /* ---- life ---- */
@@ -494,7 +520,7 @@ int spanheap_scav_start(struct spanheap *h)
 		err = PTR_ERR(scav_task);
 		goto out_background;
 	}
-	shrinker = compat_shrinker_register(shrink_count, shrink_scan,
+	shrinker = compat_shrinker_register(spanheap_shrink_count, spanheap_shrink_scan,
 					    SHRINK_PAGES);
 	if (IS_ERR(shrinker)) {
 		err = PTR_ERR(shrinker);

@@ -136,7 +136,7 @@ static ssize_t release_store(struct kobject *kobj, struct kobj_attribute *attr,
 	return count;
 }
 
-static struct kobj_attribute release_attr = __ATTR_RW(release);
+static struct kobj_attribute release_attr = __ATTR(release, 0644, release_show, release_store);
 
 static struct attribute *heap_attrs[] = {
 	&stat_arena_bytes.attr.attr,

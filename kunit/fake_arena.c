@@ -76,6 +76,7 @@ static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 		fake.pages_left--;
 		fake.nr_backed++;
 	}
+	spanheap_count_nodes(h, page, i, true);
 	return i;
 }
 
@@ -94,6 +95,7 @@ static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **page
 		page[i] = NULL;
 		fake.nr_backed--;
 	}
+	spanheap_count_nodes(h, pages, nr, false);
 	compat_kasan_use(page_addr(h, start), nr, true);
 	memset(page_addr(h, start), GONE, (size_t)nr << PAGE_SHIFT);
 	return nr;

@@ -7,7 +7,10 @@
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/moduleparam.h>
+#include <linux/shrinker.h>
+#include <compat/reclaim.h>
 #include <trace/events/spanheap.h>
 
 #include "fake_arena.h"
@@ -487,6 +490,105 @@ static void release_of_so_much_takes_the_cheapest(struct kunit *test)
 	check(test, h);
 }
 
+/* Idle pages with memory: what the system should count as reclaimable */
+static s64 idle_pages(struct spanheap *h)
+{
+	struct spanheap_stats st = *stats(h);
+
+	return (st.resident_bytes - st.inuse_bytes) >> PAGE_SHIFT;
+}
+
+/* The system counts idle pages: about right at any time, and exactly after a tick */
+static void idle_pages_are_counted_by_the_system(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p, *q;
+	u32 i;
+
+	p = alloc(h, 1000);
+	KUNIT_EXPECT_EQ(test, spanheap_counted(h), 0);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, spanheap_counted(h), 1000);
+	p = alloc(h, 700);
+	KUNIT_EXPECT_EQ(test, spanheap_counted(h), 300);
+	release(h, p);
+	for (i = 1; i <= 20; i++) {
+		p = alloc(h, i);
+		q = alloc(h, 21 - i);
+		release(h, p);
+		fake.now++;
+		KUNIT_EXPECT_LT(test, abs(spanheap_counted(h) - idle_pages(h)), 2 * COUNT_PAGES);
+		release(h, q);
+		tick(h);
+		KUNIT_EXPECT_EQ(test, spanheap_counted(h), idle_pages(h));
+	}
+	p = alloc(h, 1200);
+	KUNIT_EXPECT_TRUE(test, resize(h, p, 1));
+	KUNIT_EXPECT_EQ(test, spanheap_counted(h), idle_pages(h));
+	KUNIT_EXPECT_TRUE(test, resize(h, p, 1100));
+	KUNIT_EXPECT_LT(test, spanheap_counted(h) - idle_pages(h), COUNT_PAGES);
+	release(h, p);
+	spanheap_scavenge(h, 0, U64_MAX);
+	KUNIT_EXPECT_LT(test, spanheap_counted(h), COUNT_PAGES);
+	tick(h);
+	KUNIT_EXPECT_EQ(test, spanheap_counted(h), 0);
+	check(test, h);
+}
+
+/* Set the high watermarks beyond what any machine has, or back */
+static void set_watermarks(bool short_of_memory)
+{
+	static unsigned long was[MAX_NR_ZONES];
+	struct zone *zone = NODE_DATA(numa_node_id())->node_zones;
+	u32 i;
+
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		if (short_of_memory)
+			was[i] = zone[i]._watermark[WMARK_HIGH];
+		zone[i]._watermark[WMARK_HIGH] = short_of_memory ? LONG_MAX : was[i];
+	}
+}
+
+/*
+ * Reclaim gets idle pages if free pages are short, and learns how many; a request to drop
+ * caches always gets them
+ */
+static void reclaim_gets_what_is_short(struct kunit *test)
+{
+	unsigned int age = spanheap_scavenge_age_ms;
+	struct reclaim_state rs = {}, *was = current->reclaim_state;
+	struct shrink_control sc = { .nid = numa_node_id() };
+	u64 idle;
+
+	spanheap_scavenge_age_ms = 300000;
+	spanheap_scav_kick();
+	release(spanheap_heap, alloc(spanheap_heap, 1000));
+	idle = idle_pages(spanheap_heap);
+	KUNIT_EXPECT_GE(test, idle, 1000);
+
+	current->reclaim_state = &rs;
+	sc.nr_to_scan = 100;
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_count(NULL, &sc), 0);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_scan(NULL, &sc), SHRINK_STOP);
+	KUNIT_EXPECT_EQ(test, idle_pages(spanheap_heap), idle);
+	set_watermarks(true);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_count(NULL, &sc), idle);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_scan(NULL, &sc), 100);
+	KUNIT_EXPECT_EQ(test, sc.nr_scanned, 100);
+	set_watermarks(false);
+	current->reclaim_state = was;
+	KUNIT_EXPECT_EQ(test, rs.COMPAT_RECLAIMED, 100);
+	KUNIT_EXPECT_EQ(test, idle_pages(spanheap_heap), idle - 100);
+
+	sc.nr_to_scan = 100000;
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_scan(NULL, &sc), idle - 100);
+	KUNIT_EXPECT_EQ(test, sc.nr_scanned, idle - 100);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_count(NULL, &sc), SHRINK_EMPTY);
+	KUNIT_EXPECT_EQ(test, spanheap_shrink_scan(NULL, &sc), SHRINK_STOP);
+	spanheap_scavenge_age_ms = age;
+	spanheap_scav_kick();
+}
+
 /* M23: only clients whose last collection is too long ago are forced to collect */
 static void collection_is_forced_when_due(struct kunit *test)
 {
@@ -783,6 +885,8 @@ static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(neighbour_freed_meanwhile_joins_later),
 	KUNIT_CASE(release_all_collects_first),
 	KUNIT_CASE(release_of_so_much_takes_the_cheapest),
+	KUNIT_CASE(idle_pages_are_counted_by_the_system),
+	KUNIT_CASE(reclaim_gets_what_is_short),
 	KUNIT_CASE(collection_is_forced_when_due),
 	KUNIT_CASE(collect_within_collect_is_refused),
 	KUNIT_CASE(knobs_take_plain_numbers),
@@ -797,6 +901,7 @@ static struct kunit_case scav_cached_cases[] = {
 	KUNIT_CASE(one_flush_serves_a_batch),
 	KUNIT_CASE(release_all_collects_first),
 	KUNIT_CASE(release_of_so_much_takes_the_cheapest),
+	KUNIT_CASE(idle_pages_are_counted_by_the_system),
 	KUNIT_CASE(collection_is_forced_when_due),
 	{}
 };

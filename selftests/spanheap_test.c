@@ -22,6 +22,7 @@
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/vmstat.h>
 #include <compat/fault.h>
 
 #include "expect.h"
@@ -704,6 +705,66 @@ static void unhog(void)
 	}
 }
 
+/* Every second page of the free memory, but for the last of it */
+#define LEAVE_FREE	(SZ_16M >> PAGE_SHIFT)
+
+static void hog_every_second(void)
+{
+	struct hog *h, *next, *keep = NULL;
+
+	while (global_zone_page_state(NR_FREE_PAGES) > LEAVE_FREE &&
+	       (h = (void *)__get_free_page(__GFP_NOWARN))) {
+		h->next = hogged;
+		hogged = h;
+	}
+	for (h = hogged; h; h = next) {
+		next = h->next;
+		if (page_to_pfn(virt_to_page(h)) & 1) {
+			free_page((unsigned long)h);
+			continue;
+		}
+		h->next = keep;
+		keep = h;
+	}
+	hogged = keep;
+}
+
+#define HUGE_ORDER	9
+
+/* Half of the memory is free, but no 2 MiB of it are: to reclaim single pages is in vain */
+static int test_highorder(void)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
+	u64 released = stats().released_bytes, idle = stats().idle_bytes;
+	struct hog *huge = NULL, *h;
+	unsigned long free, n = 0;
+	int refused = 0;
+
+	hog_every_second();
+	free = global_zone_page_state(NR_FREE_PAGES);
+	while (refused < 10) {
+		h = (void *)__get_free_pages(gfp | __GFP_RETRY_MAYFAIL, HUGE_ORDER);
+		if (!h) {
+			refused++;
+			continue;
+		}
+		h->next = huge;
+		huge = h;
+		n++;
+	}
+	while ((h = huge)) {
+		huge = h->next;
+		free_pages((unsigned long)h, HUGE_ORDER);
+	}
+	unhog();
+	pr_info("%lu KiB free, %lu of 2 MiB, %d refused, %lld KiB of %llu KiB idle released\n",
+		free << (PAGE_SHIFT - 10), n, refused,
+		(s64)(stats().released_bytes - released) / 1024, (idle - released) / 1024);
+	EXPECT(idle - released > SZ_32M);
+	EXPECT(stats().released_bytes == released);
+	return 0;
+}
+
 #define POOL	16
 
 /* A mempool of spans serves from its reserve while the system has no memory */
@@ -1038,7 +1099,7 @@ static const struct test_case cases[] = {
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
 	{ "exhaust", test_exhaust }, { "mempool", test_mempool }, { "fill", test_fill },
 	{ "travel", test_travel }, { "keep", test_keep }, { "afterfree", test_afterfree },
-	{ "clients", test_clients },
+	{ "clients", test_clients }, { "highorder", test_highorder },
 	{}
 };
 

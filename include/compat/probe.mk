@@ -13,6 +13,7 @@ spanheap-grep = $(if $(shell grep -E '$3' $(srctree)/include/linux/$2),-DSPANHEA
 spanheap-flags := \
 	$(call spanheap-probe,SHRINKER,shrinker.h,\<shrinker_alloc\>,\<register_shrinker\>) \
 	$(call spanheap-probe,BULK,gfp.h,\<alloc_pages_bulk\>,\<alloc_pages_bulk_array\>) \
+	$(call spanheap-probe,RECLAIM,swap.h,\<mm_account_reclaimed_pages\>,\<reclaimed_slab\>) \
 	$(call spanheap-grep,NEW_VMFLAGS,mm.h,static inline void vm_flags_set\>) \
 	$(call spanheap-grep,OLD_VMFLAGS,mm_types.h,unsigned long vm_flags;.*see mm\.h) \
 	$(call spanheap-probe,DISK,blkdev.h,define blk_alloc_disk.lim\>,define blk_alloc_disk.node)
