@@ -243,6 +243,7 @@ struct spanheap {
 /* spanheap_heap.c: the module's heap. Unit tests have heaps of their own. */
 extern struct spanheap *spanheap_heap;
 extern unsigned int spanheap_cache_kb;	/* spanheap_main.c */
+extern u64 spanheap_limit_bytes;	/* spanheap_vmstat.c; whole pages; 0: none */
 
 struct seq_file;
 
@@ -330,6 +331,22 @@ static inline s64 heap_resident(const struct spanheap *h)
 	return (s64)READ_ONCE(h->used) - READ_ONCE(h->released_pages);
 }
 
+/* Soft limit of the whole heap, in pages */
+static inline s64 heap_limit(void)
+{
+	return READ_ONCE(spanheap_limit_bytes) >> PAGE_SHIFT ?: S64_MAX;
+}
+
+/* Resident pages beyond the limit that no releaser is giving back */
+static inline s64 heap_over_limit(const struct spanheap *h)
+{
+	s64 limit = heap_limit();
+
+	if (likely(limit == S64_MAX))
+		return 0;
+	return max_t(s64, heap_resident(h) - READ_ONCE(h->leaving_pages) - limit, 0);
+}
+
 /* Idle pages with memory that no cache has. An estimate, read without the heap lock. */
 static inline s64 heap_listed(const struct spanheap *h)
 {
@@ -366,6 +383,15 @@ static inline void spanheap_might_alloc(gfp_t gfp)
 
 void spanheap_count_idle(struct spanheap *h);
 
+/* Wake the scavenger if pages are idle that are beyond the limit of the heap */
+static inline void look_at_limit(struct spanheap *h)
+{
+	if (likely(!heap_over_limit(h)) || heap_listed(h) <= 0 || READ_ONCE(h->growing))
+		return;
+	WRITE_ONCE(h->growing, true);
+	wake_up(&h->scav_wait);
+}
+
 /*
  * Pages have become idle, or are not idle any more. Called without the heap lock, after an
  * operation that has taken it. Most calls do nothing.
@@ -376,6 +402,7 @@ static inline void idle_moved(struct spanheap *h)
 
 	if (unlikely(moved >= COUNT_PAGES || -moved >= COUNT_PAGES))
 		spanheap_count_idle(h);
+	look_at_limit(h);
 }
 
 /* Wake the scavenger after a span became idle. Called without the heap lock. */
@@ -548,6 +575,7 @@ int spanheap_check(struct spanheap *h, char *why, size_t size);
 /* spanheap_scav.c */
 extern unsigned int spanheap_scavenge_age_ms;
 extern unsigned int spanheap_scavenge_period_ms;
+extern const struct kernel_param_ops spanheap_limit_ops;
 extern bool spanheap_log_passes;
 void spanheap_growing(struct spanheap *h, gfp_t gfp);
 u64 spanheap_release_growth(struct spanheap *h);

@@ -64,6 +64,8 @@ module_param_cb(scavenge_period_ms, &spanheap_ms_ops, &spanheap_scavenge_period_
 MODULE_PARM_DESC(scavenge_period_ms, "time between passes of the scavenger (default 0: half the age)");
 module_param_cb(force_cycle_ms, &spanheap_ms_ops, &spanheap_force_cycle_ms, 0644);
 MODULE_PARM_DESC(force_cycle_ms, "ask clients to collect when they have not for so long (default 120000)");
+module_param_cb(limit_bytes, &spanheap_limit_ops, &spanheap_limit_bytes, 0644);
+MODULE_PARM_DESC(limit_bytes, "release what is idle at once while more is resident (default 0: no limit)");
 module_param_cb(cache_kb, &cache_kb_ops, &spanheap_cache_kb, 0444);
 MODULE_PARM_DESC(cache_kb, "size of the per-CPU caches in KiB: a quarter of the longest cached span (default 256, at most 16384, 0: no caches)");
 module_param_named(trace, spanheap_log_passes, bool, 0644);

@@ -12,7 +12,9 @@
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/kstrtox.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/mmzone.h>
@@ -28,12 +30,17 @@
 #define TICK_MIN_MS	10u
 #define QUIET_TICKS	4u	/* ticks between two checks while nothing is idle */
 #define REST		49u	/* rest after a batch, in times of the batch */
+#define REST_LIMIT	3u	/* the same, while more is resident than the limit */
 #define BORROW_NS	NSEC_PER_SEC	/* rest that work for growth may postpone */
 
 /* Growth: pages that may be resident beyond the recent peak of pages in use */
 #define CPU_PAGES	(SZ_128K >> PAGE_SHIFT)	/* for each CPU, and for two at least */
 #define SLACK_MIN	64	/* minimum released beyond the excess, to save the next release */
 #define DRAIN_TICKS	(HZ / 10)	/* between two drains for growth */
+
+/* The heap's limit: idle pages age faster as the heap nears it */
+#define LIMIT_PART	4	/* over the last fourth of the limit */
+#define LIMIT_AGE_MS	100u	/* age at the limit, unless the parameter is less */
 
 /* Last resort: an allocation itself releases pages */
 #define NET_EXTRA	(SZ_16M >> PAGE_SHIFT)
@@ -48,6 +55,22 @@ static bool scav_kicked;
 static struct shrinker *shrinker;
 static DEFINE_MUTEX(life_lock);		/* running; parameters can be written without a heap */
 static bool running;
+
+/* ---- the heap's limit ---- */
+
+/* The age at which idle pages go back: less than the parameter as the heap nears its limit */
+static unsigned int age_ms(struct spanheap *h)
+{
+	unsigned int age = READ_ONCE(spanheap_scavenge_age_ms);
+	s64 limit = heap_limit(), part = max_t(s64, limit / LIMIT_PART, 1), room;
+
+	if (limit == S64_MAX || age <= LIMIT_AGE_MS)
+		return age;
+	room = clamp_t(s64, limit - heap_resident(h), 0, part);
+	if (room == part)
+		return age;
+	return LIMIT_AGE_MS + div64_u64((u64)room * (age - LIMIT_AGE_MS), part);
+}
 
 /* ---- growth ---- */
 
@@ -69,6 +92,7 @@ static struct need look(struct spanheap *h)
 	n.peak = max3((s64)READ_ONCE(h->peak), (s64)READ_ONCE(h->last_peak), unlisted);
 	n.peak = max_t(s64, n.peak - n.cached, 0);
 	n.limit = n.peak + n.peak / 16 + CPU_PAGES * max(num_online_cpus(), 2u);
+	n.limit = min(n.limit, heap_limit());
 	n.resident = heap_resident(h) - READ_ONCE(h->leaving_pages);
 	idle = n.resident - unlisted + n.cached;
 	over = n.resident - n.limit;
@@ -91,8 +115,8 @@ void spanheap_growing(struct spanheap *h, gfp_t gfp)
 
 	if (!n.give_back)
 		return;
-	if (n.resident > n.peak + n.peak / 4 + NET_EXTRA && gfpflags_allow_blocking(gfp) &&
-	    mutex_trylock(&h->release_lock)) {
+	if (n.resident > min(n.peak + n.peak / 4, heap_limit()) + NET_EXTRA &&
+	    gfpflags_allow_blocking(gfp) && mutex_trylock(&h->release_lock)) {
 		spanheap_release_batch(h, &r, min_t(s64, n.give_back, NET_PAGES));
 		mutex_unlock(&h->release_lock);
 	}
@@ -130,9 +154,9 @@ u64 spanheap_release_growth(struct spanheap *h)
 /* ---- ticks ---- */
 
 /* Time between two ticks */
-static unsigned long tick_ticks(void)
+static unsigned long tick_ticks(struct spanheap *h)
 {
-	unsigned int age = READ_ONCE(spanheap_scavenge_age_ms);
+	unsigned int age = age_ms(h);
 	unsigned int period = READ_ONCE(spanheap_scavenge_period_ms) ?: age / 2 + age % 2;
 
 	return ms_to_ticks(max(period, TICK_MIN_MS));
@@ -142,13 +166,13 @@ static unsigned long tick_ticks(void)
  * A page whose last use ended in epoch E has certainly been idle for the epochs after E only.
  * Returns the age in epochs, including the current epoch.
  */
-static u32 age_in_epochs(void)
+static u32 age_in_epochs(struct spanheap *h)
 {
-	unsigned long age = ms_to_ticks(READ_ONCE(spanheap_scavenge_age_ms));
+	unsigned long age = ms_to_ticks(age_ms(h));
 
 	if (!age)
 		return 0;
-	return tick_ticks() >= age ? 2 : 3;
+	return tick_ticks(h) >= age ? 2 : 3;
 }
 
 /*
@@ -159,7 +183,7 @@ static u32 age_in_epochs(void)
  */
 static void begin_tick(struct spanheap *h)
 {
-	unsigned long age = ms_to_ticks(READ_ONCE(spanheap_scavenge_age_ms));
+	unsigned long age = ms_to_ticks(age_ms(h));
 	unsigned long now, flags;
 
 	spanheap_cache_drain(h);
@@ -168,7 +192,7 @@ static void begin_tick(struct spanheap *h)
 
 	spin_lock_irqsave(&h->lock, flags);
 	now = h->clock();
-	h->epoch_ticks = max(age / 2 + age % 2, tick_ticks());
+	h->epoch_ticks = max(age / 2 + age % 2, tick_ticks(h));
 	if (now - h->epoch_start >= h->epoch_ticks) {
 		__spanheap_next_epoch(h);
 		h->epoch_start = now;
@@ -178,6 +202,7 @@ static void begin_tick(struct spanheap *h)
 	h->scavenge_passes++;
 	spin_unlock_irqrestore(&h->lock, flags);
 	spanheap_count_idle(h);
+	look_at_limit(h);
 }
 
 static void log_pass(struct spanheap *h, u64 released)
@@ -195,7 +220,7 @@ static void log_pass(struct spanheap *h, u64 released)
 static void end_pass(struct spanheap *h, u64 released)
 {
 	spanheap_trim_records(h);
-	spanheap_trace_pass(h, released, ms_to_ticks(READ_ONCE(spanheap_scavenge_age_ms)));
+	spanheap_trace_pass(h, released, ms_to_ticks(age_ms(h)));
 	if (READ_ONCE(spanheap_log_passes))
 		log_pass(h, released);
 }
@@ -209,7 +234,8 @@ u64 spanheap_tick(struct spanheap *h)
 	u64 n;
 
 	begin_tick(h);
-	n = spanheap_release_idle(h, age_in_epochs(), U64_MAX);
+	n = heap_over_limit(h) ? spanheap_release_growth(h) : 0;
+	n += spanheap_release_idle(h, age_in_epochs(h), U64_MAX);
 	end_pass(h, n);
 	return n;
 }
@@ -256,7 +282,7 @@ static void become_quiet(struct spanheap *h)
 		WRITE_ONCE(h->quiet, true);
 	spin_unlock_irqrestore(&h->lock, flags);
 	if (READ_ONCE(h->quiet))
-		mod_timer(&quiet_timer, jiffies + QUIET_TICKS * tick_ticks());
+		mod_timer(&quiet_timer, jiffies + QUIET_TICKS * tick_ticks(h));
 }
 
 /* Ticks until only but_for ns of the thread's rest are left */
@@ -277,7 +303,8 @@ static void count_rest(struct scav *scav)
 	u64 ran = READ_ONCE(current->se.sum_exec_runtime);
 
 	if (scav->worked)
-		scav->rested = max(scav->rested, ktime_get_ns()) + REST * (ran - scav->ran);
+		scav->rested = max(scav->rested, ktime_get_ns()) +
+			       (heap_over_limit(scav->h) ? REST_LIMIT : REST) * (ran - scav->ran);
 	scav->worked = false;
 	scav->ran = ran;
 }
@@ -310,7 +337,7 @@ static void wait(struct scav *scav)
 	count_rest(scav);
 	if (xchg(&scav_kicked, false)) {
 		/* A parameter changed: begin a new period, and drop the pass of the old age */
-		scav->next = jiffies + tick_ticks();
+		scav->next = jiffies + tick_ticks(h);
 		scav->pass = false;
 		scav->released = 0;
 	}
@@ -355,8 +382,8 @@ static void work(struct scav *scav)
 		begin_tick(h);
 		scav->pass = true;
 		scav->batch = false;
-		scav->r = (struct release) { .min_age = age_in_epochs() };
-		scav->next = jiffies + tick_ticks();
+		scav->r = (struct release) { .min_age = age_in_epochs(h) };
+		scav->next = jiffies + tick_ticks(h);
 	} else if (scav->pass && !rest_ticks(scav, 0)) {
 		scav->worked = true;
 		if (!one_batch(scav))
@@ -367,7 +394,7 @@ static void work(struct scav *scav)
 static int scav_thread(void *data)
 {
 	struct scav scav = {
-		.h = data, .next = jiffies + tick_ticks(),
+		.h = data, .next = jiffies + tick_ticks(data),
 		.ran = current->se.sum_exec_runtime,
 	};
 
@@ -384,6 +411,7 @@ void spanheap_scav_kick(void)
 	mutex_lock(&life_lock);
 	if (running) {
 		WRITE_ONCE(scav_kicked, true);
+		look_at_limit(spanheap_heap);
 		wake_up(&spanheap_heap->scav_wait);
 		spanheap_background_kick(spanheap_heap);
 	}
@@ -448,6 +476,24 @@ static int set_ms(const char *val, const struct kernel_param *kp)
 const struct kernel_param_ops spanheap_ms_ops = {
 	.set = set_ms,
 	.get = param_get_uint,
+};
+
+/* The module parameter and sysfs file limit_bytes: a plain number of bytes */
+static int set_bytes(const char *val, const struct kernel_param *kp)
+{
+	u64 bytes;
+	int err = kstrtou64(val, 0, &bytes);
+
+	if (err)
+		return err;
+	WRITE_ONCE(*(u64 *)kp->arg, bytes ? limit_to_pages(bytes) << PAGE_SHIFT : 0);
+	spanheap_scav_kick();
+	return 0;
+}
+
+const struct kernel_param_ops spanheap_limit_ops = {
+	.set = set_bytes,
+	.get = param_get_ullong,
 };
 
 /* ---- memory pressure ---- */

@@ -89,6 +89,23 @@ KNOB(scavenge_age_ms);
 KNOB(scavenge_period_ms);
 KNOB(force_cycle_ms);
 
+static ssize_t heap_limit_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(spanheap_limit_bytes));
+}
+
+static ssize_t heap_limit_store(struct kobject *kobj, struct kobj_attribute *attr,
+				const char *buf, size_t count)
+{
+	const struct kernel_param kp = { .arg = &spanheap_limit_bytes };
+	int err = spanheap_limit_ops.set(buf, &kp);
+
+	return err ? err : count;
+}
+
+static struct kobj_attribute heap_limit_attr = __ATTR(limit_bytes, 0644, heap_limit_show,
+						      heap_limit_store);
+
 /* A size with a unit, in pages, rounded up; 0, and what needs more than 64 bits, is none */
 static int parse_size(const char *buf, u64 *pages)
 {
@@ -164,6 +181,7 @@ static struct attribute *heap_attrs[] = {
 	&knob_scavenge_age_ms.attr.attr,
 	&knob_scavenge_period_ms.attr.attr,
 	&knob_force_cycle_ms.attr.attr,
+	&heap_limit_attr.attr,
 	&release_attr.attr,
 	NULL,
 };

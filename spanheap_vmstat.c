@@ -17,6 +17,8 @@
 
 #include "spanheap_internal.h"
 
+u64 spanheap_limit_bytes;
+
 struct node_pages {
 	atomic_long_t backed;		/* pages of the heap on this node */
 	long counted;			/* share in the system's counter; spanheap.counting */

@@ -30,6 +30,7 @@ typedef unsigned long long u64;
 typedef unsigned int gfp_t;
 
 #define U32_MAX		UINT32_MAX
+#define S64_MAX		((s64)(~0ull >> 1))
 #define MAX_ERRNO	4095
 #define SZ_64K		0x10000
 #define SZ_1M		0x100000

@@ -866,6 +866,70 @@ static void passes_are_traced(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, seen_sums.released, stats(h)->released_bytes >> PAGE_SHIFT);
 }
 
+/*
+ * The limit of the heap is soft: no allocation is refused. Idle pages beyond the limit go
+ * back at once, however young, and near the limit pages age faster.
+ */
+static void limit_of_the_heap_is_soft(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	unsigned long age = ms_to_ticks(spanheap_scavenge_age_ms), start;
+	static const u32 inuse[] = { 100, 850, 985 };
+	void *p, *wall, *q, *small[3];
+	u32 gone[3], i;
+
+	spanheap_limit_bytes = 1000 << PAGE_SHIFT;
+	p = alloc(h, 900);
+	wall = alloc(h, 1);
+	q = alloc(h, 600);
+	KUNIT_EXPECT_NOT_NULL(test, q);
+	KUNIT_EXPECT_EQ(test, spanheap_release_growth(h), 0);	/* all is in use */
+	KUNIT_EXPECT_EQ(test, stats(h)->resident_bytes, 1501 * PAGE_SIZE);
+	release(h, p);
+	KUNIT_EXPECT_TRUE(test, h->growing);		/* the thread is to look */
+	KUNIT_EXPECT_GE(test, spanheap_release_growth(h), 501);
+	KUNIT_EXPECT_LE(test, stats(h)->resident_bytes, 1000 * PAGE_SIZE);
+	KUNIT_EXPECT_GE(test, stats(h)->resident_bytes, 900 * PAGE_SIZE);
+	release(h, q);
+	KUNIT_EXPECT_FALSE(test, h->growing);
+	release(h, wall);
+	spanheap_scavenge(h, 0, U64_MAX);
+
+	/* How long idle pages stay: far below the limit, near it, and close to it */
+	for (i = 0; i < 3; i++) {
+		p = alloc(h, inuse[i]);
+		release(h, alloc(h, 5));
+		start = fake.now;
+		while (stats(h)->resident_bytes > inuse[i] * PAGE_SIZE &&
+		       fake.now - start < 2 * age) {
+			fake.now += age / 100;
+			spanheap_tick(h);
+		}
+		gone[i] = fake.now - start;
+		release(h, p);
+		spanheap_scavenge(h, 0, U64_MAX);
+	}
+	KUNIT_EXPECT_GE(test, gone[0], age);
+	KUNIT_EXPECT_LE(test, gone[0], age + age / 2 + age / 100);
+	KUNIT_EXPECT_LE(test, gone[1], age);
+	KUNIT_EXPECT_GE(test, gone[1], age / 3);
+	KUNIT_EXPECT_LE(test, gone[2], age / 3);
+
+	/* Beyond the limit at a tick, which empties the caches */
+	p = alloc(h, 990);
+	for (i = 0; i < 3; i++)
+		small[i] = alloc(h, 7);
+	for (i = 0; i < 3; i++)
+		release(h, small[i]);
+	spanheap_tick(h);
+	KUNIT_EXPECT_LE(test, stats(h)->resident_bytes, 1000 * PAGE_SIZE);
+	spanheap_limit_bytes = 0;
+	h->growing = false;
+	release(h, p);
+	KUNIT_EXPECT_FALSE(test, h->growing);
+	check(test, h);
+}
+
 static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(idle_pages_go_by_age),
 	KUNIT_CASE(age_is_kept_to_half_an_age),
@@ -887,6 +951,7 @@ static struct kunit_case scav_cases[] = {
 	KUNIT_CASE(release_of_so_much_takes_the_cheapest),
 	KUNIT_CASE(idle_pages_are_counted_by_the_system),
 	KUNIT_CASE(reclaim_gets_what_is_short),
+	KUNIT_CASE(limit_of_the_heap_is_soft),
 	KUNIT_CASE(collection_is_forced_when_due),
 	KUNIT_CASE(collect_within_collect_is_refused),
 	KUNIT_CASE(knobs_take_plain_numbers),
@@ -902,6 +967,7 @@ static struct kunit_case scav_cached_cases[] = {
 	KUNIT_CASE(release_all_collects_first),
 	KUNIT_CASE(release_of_so_much_takes_the_cheapest),
 	KUNIT_CASE(idle_pages_are_counted_by_the_system),
+	KUNIT_CASE(limit_of_the_heap_is_soft),
 	KUNIT_CASE(collection_is_forced_when_due),
 	{}
 };

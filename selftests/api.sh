@@ -68,6 +68,18 @@ pieces() {
 	so_much 15E "$left" && so_much 1G 0 && run idle && so_much 1 4194304 && check_ok
 }
 t "release gives so much back as is written, if there is, and says how much it was" pieces
+under() { [ "$(val resident_bytes)" -le "$1" ]; }
+limited() {	# the age is that of "keeping", so nothing goes by itself
+	run idle pages=8192 && sleep 1 && [ "$(val resident_bytes)" -ge 33554432 ] || return 1
+	echo 16777216 >$H/limit_bytes
+	within 10 under 16777216 || { echo "limit 16 MiB, resident $(val resident_bytes)"; return 1; }
+	[ "$(val resident_bytes)" -ge 12582912 ] || { echo "resident $(val resident_bytes)"; return 1; }
+	run idle pages=8192 && within 10 under 16777216; rc=$?
+	echo "limit 16 MiB, resident $(val resident_bytes)"
+	echo 0 >$H/limit_bytes
+	run idle pages=8192 && sleep 1 && [ "$(val resident_bytes)" -ge 33554432 ] && return $rc
+}
+t "a limit of the heap has idle pages go back at once, and no more than that" limited
 shrinker() { run idle; echo 2 >/proc/sys/vm/drop_caches; [ "$(val idle_bytes)" = "$(val released_bytes)" ] && check_ok; }
 t "the shrinker gives all idle pages back" shrinker
 all_released() { [ "$(val idle_bytes)" = "$(val released_bytes)" ]; }

@@ -16,7 +16,7 @@ sysfs() {
 		for f in objects spans allocs frees failed_allocs invalid_frees grows scavenge_passes tlb_flushes largest_free_pages; do
 			echo "$f 444"
 		done
-		for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do echo "$f 644"; done
+		for f in scavenge_age_ms scavenge_period_ms force_cycle_ms limit_bytes; do echo "$f 644"; done
 		echo "release 644"
 	} | sort >/tmp/want
 	(cd $H && for f in *; do [ -d "$f" ] || echo "$f $(mode "$f")"; done) | sort >/tmp/have
@@ -66,6 +66,18 @@ for f in scavenge_age_ms scavenge_period_ms force_cycle_ms; do
 done
 t "force_cycle_ms refuses 0" refused sh -c "echo 0 >$H/force_cycle_ms"
 t "scavenge_period_ms of 0 is half the age" sh -c "echo 0 >$H/scavenge_period_ms"
+heap_limit() {
+	[ "$(val limit_bytes)" = 0 ] || return 1
+	for v in 1,4096 4095,4096 8191,4096 0x10000,65536 18446744073709551615,18446744073709547520; do
+		echo "${v%,*}" >$H/limit_bytes && [ "$(val limit_bytes)" = "${v#*,}" ] || { val limit_bytes; return 1; }
+	done
+	echo 8388608 >$P/limit_bytes && [ "$(val limit_bytes)" = 8388608 ] || return 1
+	for v in -1 x '' 1M 18446744073709551616; do
+		refused sh -c "echo '$v' >$H/limit_bytes" && refused sh -c "echo '$v' >$P/limit_bytes" || { echo "took '$v'"; return 1; }
+	done
+	[ "$(val limit_bytes)" = 8388608 ] && [ "$(cat $P/limit_bytes)" = 8388608 ] && echo 0 >$H/limit_bytes
+}
+t "limit_bytes of the heap takes a size and refuses nonsense" heap_limit
 bad_release() {
 	n=$(val scavenge_passes)
 	for v in 0 2 -1 67108864 0M -1M M '' ' ' x 1x 1MM 1.5M '1 M' 1MB 0x 18446744073709551616 18446744073709551616K \
