@@ -102,6 +102,21 @@ void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages)
 	mutex_unlock(&c->limit_lock);
 }
 
+#define TELL_TICKS	max(HZ / 10, 1)	/* between two notices that a limit was hit */
+
+/*
+ * An allocation was refused because of the limit. Called in any context but NMI, under any
+ * locks of the client: a worker wakes the tasks that poll for this.
+ */
+void spanheap_limit_hit(struct spanheap_client *c)
+{
+	unsigned long since = jiffies - READ_ONCE(c->limit_told);
+
+	if (!delayed_work_pending(&c->limit_work))
+		queue_delayed_work(spanheap_wq, &c->limit_work,
+				   since < TELL_TICKS ? TELL_TICKS - since : 0);
+}
+
 /*
  * Sum up all counters of a client, without a lock. Without a limit the peak is an upper
  * bound: the CPUs' shares need not have had their peaks at the same time. For each CPU
@@ -358,17 +373,23 @@ static void __end_guard(struct spanheap *h, struct span *s)
 		__spanheap_put(h, guard);
 }
 
+/* Undo the charge and the counting of s, OWNED, which was never handed out */
+void __spanheap_use_cancel(struct spanheap *h, struct span *s)
+{
+	lockdep_assert_held(&h->lock);
+	spanheap_uncharge(s->client, s->nr_pages);
+	s->client->allocs--;
+	h->allocs--;
+	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+}
+
 /* Undo __spanheap_use_begin() and the charge: s, OWNED, was never handed out */
 void spanheap_use_undo(struct spanheap *h, struct span *s)
 {
-	struct spanheap_client *client = s->client;
 	unsigned long flags;
 
-	spanheap_uncharge(client, s->nr_pages);
 	spin_lock_irqsave(&h->lock, flags);
-	client->allocs--;
-	h->allocs--;
-	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
+	__spanheap_use_cancel(h, s);
 	if (s->guarded)
 		__end_guard(h, s);
 	__spanheap_put(h, s);

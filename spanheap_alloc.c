@@ -412,6 +412,33 @@ static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client
 	return ERR_PTR(-ENOMEM);
 }
 
+/* A span for the reserve of a client, OWNED, backed and counted to the anonymous client */
+struct span *spanheap_alloc_reserve(struct spanheap *h, u32 nr, gfp_t gfp)
+{
+	return alloc_backed_span(h, h->anon, nr, 1, 0, gfp);
+}
+
+/*
+ * s is why an allocation has failed. If the allocation may not block, the reserve of its
+ * client has a span instead. Returns this span, or s.
+ */
+static struct span *or_reserve(struct spanheap_client *client, struct span *s, u32 nr, u32 align,
+			       u32 obj_size, gfp_t gfp)
+{
+	struct span *reserved;
+
+	if (!client->reserve || gfpflags_allow_blocking(gfp) ||
+	    (s != ERR_PTR(-ENOMEM) && s != ERR_PTR(-ENOSPC)) || !spanheap_charge(client, nr))
+		return s;
+	reserved = spanheap_reserve_take(client, nr, align, obj_size);
+	if (!reserved) {
+		spanheap_uncharge(client, nr);
+		return s;
+	}
+	spanheap_back(client->heap, reserved, gfp);	/* clears it, if it must be clear */
+	return reserved;
+}
+
 /* Take the memory of new guard pages away, now or in a worker */
 static void arm_guards(struct spanheap *h, gfp_t gfp)
 {
@@ -492,6 +519,8 @@ static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *c
 		u64 limit = READ_ONCE(client->limit_pages);
 
 		s = alloc_backed_span(h, client, nr, align, obj_size, gfp);
+		if (IS_ERR(s))
+			s = or_reserve(client, s, nr, align, obj_size, gfp);
 		if (!IS_ERR(s) || !(gfp & __GFP_NOFAIL) || (limit && nr > limit) ||
 		    atomic_read(&h->lost))
 			return s;
@@ -505,6 +534,8 @@ static void *refuse(struct spanheap *h, struct spanheap_client *client, size_t n
 		    gfp_t gfp, unsigned long caller, int err)
 {
 	trace_spanheap_alloc_failed(nr_pages, gfp, err, caller, client->name);
+	if (err == -EDQUOT)
+		spanheap_limit_hit(client);
 	return spanheap_fail(h, client, nr_pages, gfp, err);
 }
 

@@ -132,8 +132,9 @@ static const char *__check_span(struct spanheap *h, struct span *s, struct span 
 		return "dead record in the map";
 	case SPAN_INUSE:
 	case SPAN_CACHED:
+	case SPAN_RESERVED:
 		if (s->nr_released || backed != s->nr_pages)
-			return "in-use or cached span with unbacked pages";
+			return "in-use, cached or reserved span with unbacked pages";
 		return state == SPAN_INUSE && is_swept(s) ?
 		       __check_busy(h, s) : NULL;
 	case SPAN_GUARD:
@@ -185,7 +186,7 @@ static bool is_owned(enum span_state state)
 }
 
 struct check_sums {
-	u64 unlisted, released, cached, inuse_spans, ops;
+	u64 unlisted, released, cached, reserved, inuse_spans, ops;
 	u64 uncached_pages, allocs, frees;	/* of struct spanheap at the end of the walk */
 	u32 nr_free, busy, nr_swept;
 };
@@ -206,6 +207,9 @@ static void __check_count(struct check_sums *c, const struct span *s)
 		break;
 	case SPAN_GUARD:
 		c->released++;
+		return;
+	case SPAN_RESERVED:
+		c->reserved += s->nr_pages;
 		return;
 	default:
 		c->busy++;
@@ -228,6 +232,8 @@ static const char *__check_totals(struct spanheap *h, struct check_sums *c)
 		return "unlisted pages differ from the map";
 	if (c->released != h->released_pages)
 		return "released counter differs from the map";
+	if (c->reserved != h->reserved_pages)
+		return "reserved counter differs from the map";
 	if (c->nr_free != h->nr_free)
 		return "free span counter differs from the map";
 	if (c->nr_swept != h->nr_busy)

@@ -36,6 +36,7 @@ static bool name_taken(struct spanheap *h, const char *name)
 
 static void free_client(struct spanheap_client *c)
 {
+	spanheap_reserve_exit(c);
 	spanheap_sweep_exit(c);
 	spanheap_account_exit(c);
 	kfree(c);
@@ -63,7 +64,12 @@ spanheap_heap_register(struct spanheap *h, const struct spanheap_client_attr *at
 	mutex_init(&c->cycle_lock);
 	mutex_init(&c->limit_lock);
 	init_completion(&c->released);
+	INIT_DELAYED_WORK(&c->limit_work, spanheap_sysfs_limit_hit);
+	c->limit_told = jiffies - HZ;
 	if (spanheap_account_init(c) || spanheap_sweep_init(c))
+		goto out;
+	err = spanheap_reserve_init(c, attr->reserve_bytes, spanheap_alloc_reserve);
+	if (err)
 		goto out;
 
 	c->uncached = c->sweep || c->flags & (SPANHEAP_SHARED_PAGES | SPANHEAP_GUARD);
@@ -191,6 +197,8 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 		      "spanheap: unregistering from within a callback\n"))
 		return;
 	spanheap_client_quiesce(c);
+	cancel_delayed_work_sync(&c->limit_work);
+	spanheap_reserve_exit(c);
 	/* First, because a name that is not in the list must be free in sysfs */
 	spanheap_sysfs_del_client(c);
 	mutex_lock(&h->clients_lock);

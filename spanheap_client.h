@@ -10,6 +10,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/spanheap.h>
+#include <linux/workqueue.h>
 
 #include "spanheap_span.h"
 
@@ -33,6 +34,7 @@ struct spanheap_client {
 	const struct spanheap_client_ops *ops;
 	void *priv;
 	struct client_sweep *sweep;	/* constant; NULL: not swept */
+	struct client_reserve *reserve;	/* constant; NULL: none */
 	bool uncached;			/* constant; swept, guarded or shared: uses no caches */
 	struct list_head list;		/* clients_lock */
 	struct kobject kobj;
@@ -57,6 +59,9 @@ struct spanheap_client {
 	unsigned long last_cycle;	/* last begin or forced collection; heap clock ticks */
 	u32 users;			/* tasks that run or prepare callbacks, or resize */
 	bool gone;			/* being unregistered: no new users */
+
+	struct delayed_work limit_work;	/* wakes the tasks that poll for a hit limit */
+	unsigned long limit_told;	/* when limit_work ran last; jiffies; no lock */
 
 	/* heap lock: counted by the slow path; the CPUs' shares are extra */
 	u64 allocs;
@@ -127,6 +132,7 @@ bool spanheap_charge_exact(struct spanheap_client *c, u32 nr);
 void spanheap_uncharge(struct spanheap_client *c, u32 nr);
 void spanheap_fold(struct spanheap_client *c, struct client_counts *n);
 void spanheap_set_limit(struct spanheap_client *c, u64 limit_pages);
+void spanheap_limit_hit(struct spanheap_client *c);
 void spanheap_client_sum(struct spanheap_client *c, struct client_counts *sum);
 bool __spanheap_client_get(struct spanheap_client *c);
 bool spanheap_client_get(struct spanheap_client *c);

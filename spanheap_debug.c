@@ -73,7 +73,7 @@ bool spanheap_arena_ok(struct spanheap *h)
 static const char * const state_names[] = {
 	[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_OWNED] = "owned by a task",
 	[SPAN_INUSE] = "in use", [SPAN_RELEASING] = "being released",
-	[SPAN_GUARD] = "a guard page",
+	[SPAN_GUARD] = "a guard page", [SPAN_RESERVED] = "in a client's reserve",
 };
 
 /*

@@ -75,6 +75,7 @@ static int spans_show(struct seq_file *m, void *v)
 		[SPAN_DEAD] = "dead", [SPAN_FREE] = "free", [SPAN_OWNED] = "owned",
 		[SPAN_INUSE] = "inuse", [SPAN_RELEASING] = "releasing",
 		[SPAN_CACHED] = "cached", [SPAN_GUARD] = "guard",
+		[SPAN_RESERVED] = "reserved",
 	};
 	struct spans_iter *it = v;
 	struct span *s = &it->span;

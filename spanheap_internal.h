@@ -212,6 +212,7 @@ struct spanheap {
 	u64 unlisted_pages;		/* of OWNED, INUSE and CACHED spans */
 	u64 uncached_pages;		/* total of pages put from caches into the free lists */
 	u64 released_pages;		/* unbacked, in FREE, RELEASING and GUARD spans */
+	u64 reserved_pages;		/* in RESERVED spans */
 	s64 extra_objects;
 	u64 nr_records;			/* span records, spare ones included */
 	u64 nr_map_leaves;			/* leaves [0, nr_map_leaves) are in the map */
@@ -347,10 +348,11 @@ static inline s64 heap_over_limit(const struct spanheap *h)
 	return max_t(s64, heap_resident(h) - READ_ONCE(h->leaving_pages) - limit, 0);
 }
 
-/* Idle pages with memory that no cache has. An estimate, read without the heap lock. */
+/* Idle pages with memory in no cache and no reserve. An estimate, read without the heap lock. */
 static inline s64 heap_listed(const struct spanheap *h)
 {
-	return heap_resident(h) - (s64)READ_ONCE(h->unlisted_pages);
+	return heap_resident(h) - (s64)READ_ONCE(h->unlisted_pages) -
+	       (s64)READ_ONCE(h->reserved_pages);
 }
 
 /* Pages in caches. An estimate: other CPUs change their counters during the sum. */
@@ -467,6 +469,7 @@ int spanheap_span_cache_create(void);
 void spanheap_span_cache_destroy(void);
 void spanheap_free_leaf(struct map_leaf *leaf);
 void spanheap_free_record(struct span *s);
+u32 spanheap_alloc_records(struct list_head *records, u32 nr, gfp_t gfp);
 bool spanheap_prep_more(struct prep *p, gfp_t gfp);
 void spanheap_prep_done(struct spanheap *h, struct prep *p);
 void spanheap_trim_records(struct spanheap *h);
@@ -490,12 +493,22 @@ int spanheap_sweep_init(struct spanheap_client *c);
 void spanheap_sweep_exit(struct spanheap_client *c);
 void __spanheap_use_begin(struct spanheap *h, struct span *s,
 			  struct spanheap_client *client, u32 obj_size);
+void __spanheap_use_cancel(struct spanheap *h, struct span *s);
 void spanheap_use_undo(struct spanheap *h, struct span *s);
 bool spanheap_frees_later(const struct span *s);
 bool spanheap_must_drop(struct spanheap *h, const struct span *s);
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop);
 void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long caller,
 			     unsigned long *flags);
+
+/* A span for a reserve: OWNED, backed, and counted to the anonymous client; or ERR_PTR */
+typedef struct span *(*reserve_get_span_t)(struct spanheap *h, u32 nr, gfp_t gfp);
+
+/* spanheap_reserve.c */
+int spanheap_reserve_init(struct spanheap_client *c, u64 bytes, reserve_get_span_t get_span);
+void spanheap_reserve_exit(struct spanheap_client *c);
+struct span *spanheap_reserve_take(struct spanheap_client *c, u32 nr, u32 align, u32 obj_size);
+u64 spanheap_reserve_pages(struct spanheap_client *c);
 
 /* spanheap_site.c */
 const char *spanheap_site_text(struct spanheap *h, unsigned long site, char *buf);
@@ -598,6 +611,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 void spanheap_heap_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
 bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
+struct span *spanheap_alloc_reserve(struct spanheap *h, u32 nr, gfp_t gfp);
 
 /* spanheap_share.c */
 bool spanheap_mark_shared(struct spanheap *h, const void *addr);
@@ -659,6 +673,7 @@ void spanheap_prof_stop(void);
 /* spanheap_sysfs.c, spanheap_debugfs.c */
 int spanheap_sysfs_init(struct spanheap *h);
 void spanheap_sysfs_del_client(struct spanheap_client *client);
+void spanheap_sysfs_limit_hit(struct work_struct *work);
 void spanheap_sysfs_exit(void);
 int spanheap_sysfs_add_client(struct spanheap_client *client);
 void spanheap_debugfs_init(struct spanheap *h);

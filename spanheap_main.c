@@ -82,9 +82,9 @@ MODULE_PARM_DESC(trace, "log a line per pass of the scavenger");
  * client is registered.
  *
  * Context: Process context. May sleep. Takes the lock of the client registry.
- * Return: the client, or ERR_PTR: -EINVAL for no @attr, a bad name or flag, -EEXIST
- * for a name in use, -ENOMEM, -ENODEV before the heap exists (built in, early in
- * the boot).
+ * Return: the client, or ERR_PTR: -EINVAL for no @attr, a bad name or flag, or a reserve
+ * beyond the limit or the arena, -EEXIST for a name in use, -ENOMEM, also if there is no
+ * memory for the reserve, -ENODEV before the heap exists (built in, early in the boot).
  */
 struct spanheap_client *
 spanheap_client_register(const struct spanheap_client_attr *attr)
@@ -167,6 +167,9 @@ static void *do_alloc(struct spanheap_client *client, size_t nr_pages,
  * memory; -4, the task is being killed, and gets at most 32 pages that the heap has
  * to take from the system; -22, the request is invalid; -14, the arena is lost, because
  * a module passed a span to vfree().
+ *
+ * If the allocation may not block and would fail, a client with a reserve gets pages from
+ * its reserve.
  *
  * Context: Any but NMI, as @gfp allows. Takes the heap lock (irqsave) unless the
  * caches have a span. With a @gfp that may block, it empties the caches of all CPUs if

@@ -61,23 +61,37 @@ static struct map_leaf *new_leaf(gfp_t gfp)
 	return leaf;
 }
 
+/* Add nr records to a list, or as many as there is memory for. Returns how many. */
+u32 spanheap_alloc_records(struct list_head *records, u32 nr, gfp_t gfp)
+{
+	u32 n;
+
+	for (n = 0; n < nr; n++) {
+		struct span *s = kmem_cache_alloc(span_cache, gfp);
+
+		if (!s)
+			break;
+		/* No memset: a reader may still read the record of its previous use */
+		s->specials = RB_ROOT;
+		list_add(&s->list, records);
+		if (gfpflags_allow_blocking(gfp))
+			cond_resched();
+	}
+	return n;
+}
+
 /*
  * Allocate into p enough records for any operation, and p->want_leaves leaves. Called
  * without the heap lock. False: there is no memory, or the task is being killed.
  */
 bool spanheap_prep_more(struct prep *p, gfp_t gfp)
 {
-	gfp = (gfp & GFP_META) | __GFP_NOWARN;
-	while (p->nr_records < SPARE_RESERVE + CARVE_RECORDS) {
-		struct span *s = kmem_cache_alloc(span_cache, gfp);
+	const u32 want = SPARE_RESERVE + CARVE_RECORDS;
 
-		if (!s)
-			return false;
-		/* No memset: a reader may still read the record of its previous use */
-		s->specials = RB_ROOT;
-		list_add(&s->list, &p->records);
-		p->nr_records++;
-	}
+	gfp = (gfp & GFP_META) | __GFP_NOWARN;
+	p->nr_records += spanheap_alloc_records(&p->records, want - p->nr_records, gfp);
+	if (p->nr_records < want)
+		return false;
 	while (p->nr_leaves < p->want_leaves) {
 		struct map_leaf *leaf;
 

@@ -489,7 +489,7 @@ void spanheap_drop(struct spanheap *h)
  */
 u64 spanheap_release_idle(struct spanheap *h, u32 min_age, u64 max)
 {
-	s64 idle = heap_resident(h) - READ_ONCE(h->unlisted_pages);
+	s64 idle = heap_listed(h);
 	struct release r = { .min_age = min_age };
 	u64 total = 0;
 	u32 n;

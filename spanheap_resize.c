@@ -66,8 +66,10 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 	unsigned long flags;
 	struct span *n;
 
-	if (!spanheap_charge(s->client, nr - old))
+	if (!spanheap_charge(s->client, nr - old)) {
+		spanheap_limit_hit(s->client);
 		return false;
+	}
 	n = carve_behind(h, s, nr - old, gfp);
 	if (IS_ERR(n)) {
 		spanheap_uncharge(s->client, nr - old);

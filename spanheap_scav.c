@@ -93,7 +93,8 @@ static struct need look(struct spanheap *h)
 	n.peak = max_t(s64, n.peak - n.cached, 0);
 	n.limit = n.peak + n.peak / 16 + CPU_PAGES * max(num_online_cpus(), 2u);
 	n.limit = min(n.limit, heap_limit());
-	n.resident = heap_resident(h) - READ_ONCE(h->leaving_pages);
+	n.resident = heap_resident(h) - READ_ONCE(h->leaving_pages) -
+		     READ_ONCE(h->reserved_pages);
 	idle = n.resident - unlisted + n.cached;
 	over = n.resident - n.limit;
 	n.give_back = over > 0 ? min(idle, over + max_t(s64, n.limit / 32, SLACK_MIN)) : 0;

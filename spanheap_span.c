@@ -307,7 +307,7 @@ static void __merge(struct spanheap *h, struct span *s, struct span *n)
 static bool may_put(enum span_state state)
 {
 	return state == SPAN_OWNED || state == SPAN_CACHED || state == SPAN_RELEASING ||
-	       state == SPAN_GUARD || state == SPAN_DEAD;
+	       state == SPAN_GUARD || state == SPAN_RESERVED || state == SPAN_DEAD;
 }
 
 /*
@@ -328,6 +328,8 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 	}
 	if (old == SPAN_RELEASING) {
 		h->nr_releasing--;
+	} else if (old == SPAN_RESERVED) {
+		h->reserved_pages -= s->nr_pages;
 	} else if (old == SPAN_OWNED || old == SPAN_CACHED) {
 		h->unlisted_pages -= s->nr_pages;
 		h->released_pages += s->nr_released;

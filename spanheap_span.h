@@ -43,6 +43,7 @@ enum span_state {
 	SPAN_RELEASING,		/* one task unbacks or clears pages of the free span */
 	SPAN_CACHED,		/* free and backed, in a CPU's cache or a depot */
 	SPAN_GUARD,		/* the unbacked page behind an in-use span */
+	SPAN_RESERVED,		/* idle and backed, in a client's reserve */
 };
 
 /*

@@ -221,6 +221,14 @@ static ssize_t failed_allocs_show(struct kobject *kobj, struct kobj_attribute *a
 
 static struct kobj_attribute client_failed_allocs = __ATTR_RO(failed_allocs);
 
+static ssize_t reserve_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
+				  char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", spanheap_reserve_pages(to_client(kobj)) << PAGE_SHIFT);
+}
+
+static struct kobj_attribute client_reserve_bytes = __ATTR_RO(reserve_bytes);
+
 static ssize_t limit_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
 				char *buf)
 {
@@ -250,9 +258,21 @@ static struct attribute *client_attrs[] = {
 	&client_frees.attr,
 	&client_failed_allocs.attr,
 	&client_limit_bytes.attr,
+	&client_reserve_bytes.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(client);
+
+/* Wake the tasks that poll inuse_bytes: an allocation was refused because of the limit */
+void spanheap_sysfs_limit_hit(struct work_struct *work)
+{
+	struct spanheap_client *c = container_of(to_delayed_work(work), struct spanheap_client,
+						 limit_work);
+
+	WRITE_ONCE(c->limit_told, jiffies);
+	if (c->heap->kobj_dir)
+		sysfs_notify(&c->kobj, NULL, "inuse_bytes");
+}
 
 static void client_released(struct kobject *kobj)
 {

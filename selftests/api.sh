@@ -6,7 +6,7 @@
 # vm: --append init_on_alloc=1
 . /lib.sh
 keeping arena_mb=128
-for c in process softirq hardirq irqsoff lookup resize release zero limit names badsize; do
+for c in process softirq hardirq irqsoff lookup resize release zero limit poll names badsize; do
 	t "$c" run $c
 done
 t "a scatterlist of a span's pages is the span" run scatter

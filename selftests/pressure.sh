@@ -24,6 +24,20 @@ exhaust() {
 }
 t "without memory, an allocation that must not wait is refused and loses nothing" exhaust
 t "a mempool of spans works without memory" run mempool
+t "a reserve gives all of its pages without memory, five times" run reserve
+suspend() {
+	insmod /spanheap_test.ko run=suspend || return 1
+	[ "$(val clients/careful/reserve_bytes)" = 262144 ] && [ "$(val idle_bytes)" -ge 262144 ] || return 1
+	refused sh -c 'echo freeze >/sys/power/state'	# as the callback wants
+	n=$(cat /sys/module/spanheap_test/parameters/in_suspend)
+	echo "$n pages in the callback"
+	rmmod spanheap_test && check_ok && [ "$n" = 64 ]
+}
+if grep -qw freeze /sys/power/state; then
+	t "... in a suspend callback, too" suspend
+else
+	skip "... in a suspend callback, too" "the kernel cannot suspend"
+fi
 t "no process was killed then either" sh -c '! dmesg | grep -i "out of memory"'
 t "and unloads" rmmod spanheap
 done_testing

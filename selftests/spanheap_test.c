@@ -7,6 +7,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/device.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
@@ -15,6 +16,9 @@
 #include <linux/mempool.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
+#include <linux/platform_device.h>
+#include <linux/pm.h>
+#include <linux/poll.h>
 #include <linux/random.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -805,6 +809,159 @@ static int test_mempool(void)
 	return 0;
 }
 
+/* A reserve gives all that it has while the system has nothing */
+#define RESERVED	64
+
+static const unsigned int reserve_parts[] = { 20, 1, 1, 1, 2, 7, 32 };	/* all of it */
+static struct spanheap_client *careful;
+
+static int reserve_init(void)
+{
+	const struct spanheap_client_attr attr = {
+		.name = "careful", .reserve_bytes = RESERVED * PAGE_SIZE,
+	};
+
+	careful = spanheap_client_register(&attr);
+	EXPECT(!IS_ERR(careful));
+	spanheap_release_memory();	/* which leaves the reserve, and nothing else */
+	return 0;
+}
+
+/* How many pages were had; each is written and read */
+static int take_reserve(void)
+{
+	void *p[ARRAY_SIZE(reserve_parts)], *others;
+	int i, got = 0;
+
+	hog_all();
+	others = spanheap_alloc(client, 40, GFP_ATOMIC | __GFP_NOWARN);
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		hog_all();
+		p[i] = spanheap_alloc(careful, reserve_parts[i],
+				      (i % 2 ? GFP_NOWAIT : GFP_ATOMIC) | __GFP_ZERO);
+		if (p[i] && !memchr_inv(p[i], 0, reserve_parts[i] * PAGE_SIZE)) {
+			memset(p[i], i + 1, reserve_parts[i] * PAGE_SIZE);
+			got += reserve_parts[i];
+		}
+	}
+	unhog();
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		if (p[i] && memchr_inv(p[i], i + 1, reserve_parts[i] * PAGE_SIZE))
+			got = 0;
+		spanheap_free(p[i]);
+	}
+	pr_info("%d pages of a reserve of %d; another client got %s\n", got, RESERVED,
+		others ? "some" : "none");
+	spanheap_free(others);
+	return got;
+}
+
+static int test_reserve(void)
+{
+	int i;
+
+	EXPECT(!reserve_init());
+	for (i = 0; i < 5; i++) {
+		EXPECT(take_reserve() == RESERVED);
+		msleep(3000);		/* a worker fills it up */
+		spanheap_release_memory();
+	}
+	spanheap_client_unregister(careful);
+	return 0;
+}
+
+/* ... in the suspend callback of a device, which then has the system stay awake */
+static int in_suspend;
+
+static int suspend_cb(struct device *dev)
+{
+	in_suspend = take_reserve();
+	return -EBUSY;
+}
+
+static const struct dev_pm_ops suspend_ops = { .suspend = suspend_cb };
+
+static struct platform_driver suspend_driver = {
+	.driver = { .name = "spanheap_suspend", .pm = &suspend_ops },
+};
+
+static struct platform_device *suspend_dev;
+
+static int get_in_suspend(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%d\n", in_suspend);
+}
+
+static const struct kernel_param_ops in_suspend_ops = { .get = get_in_suspend };
+
+module_param_cb(in_suspend, &in_suspend_ops, NULL, 0444);
+MODULE_PARM_DESC(in_suspend, "pages of the reserve that the suspend callback got");
+
+static int test_suspend(void)
+{
+	EXPECT(!reserve_init());
+	EXPECT(!platform_driver_register(&suspend_driver));
+	suspend_dev = platform_device_register_simple("spanheap_suspend", -1, NULL, 0);
+	EXPECT(!IS_ERR(suspend_dev));
+	return 0;
+}
+
+static void end_suspend(void)
+{
+	if (!suspend_dev)
+		return;
+	platform_device_unregister(suspend_dev);
+	platform_driver_unregister(&suspend_driver);
+	spanheap_client_unregister(careful);
+}
+
+/* poll() on a client's inuse_bytes: has something come since it was read? */
+static bool polled(struct file *file)
+{
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		if (vfs_poll(file, NULL) & EPOLLPRI)
+			return true;
+		msleep(20);
+	}
+	return false;
+}
+
+static int test_poll(void)
+{
+	const struct spanheap_client_attr attr = {
+		.name = "polled", .limit_bytes = 4 * PAGE_SIZE,
+	};
+	struct spanheap_client *c = spanheap_client_register(&attr);
+	struct file *file;
+	char text[16];
+	void *p, *q;
+	loff_t pos;
+	int i;
+
+	EXPECT(!IS_ERR(c));
+	file = filp_open("/sys/kernel/spanheap/clients/polled/inuse_bytes", O_RDONLY, 0);
+	EXPECT(!IS_ERR(file));
+	p = spanheap_alloc(c, 3, GFP_KERNEL);
+	EXPECT(p);
+	for (i = 0; i < 3; i++) {
+		pos = 0;
+		EXPECT(kernel_read(file, text, sizeof(text), &pos) > 0);
+		q = spanheap_alloc(c, 1, GFP_KERNEL);	/* all of the limit */
+		EXPECT(q && !polled(file));
+		EXPECT(!spanheap_alloc(c, 1, GFP_ATOMIC | __GFP_NOWARN));
+		EXPECT(polled(file));
+		spanheap_free(q);
+	}
+	/* With a notice under way */
+	EXPECT(!spanheap_alloc(c, 2, GFP_KERNEL | __GFP_NOWARN));
+	fput(file);
+	spanheap_free(p);
+	spanheap_client_unregister(c);
+	return 0;
+}
+
 static int test_exhaust(void)
 {
 	static const gfp_t flags[] = { GFP_NOWAIT, GFP_ATOMIC };
@@ -1099,7 +1256,8 @@ static const struct test_case cases[] = {
 	{ "usercopy", test_usercopy }, { "scoped", test_scoped },
 	{ "exhaust", test_exhaust }, { "mempool", test_mempool }, { "fill", test_fill },
 	{ "travel", test_travel }, { "keep", test_keep }, { "afterfree", test_afterfree },
-	{ "clients", test_clients }, { "highorder", test_highorder },
+	{ "clients", test_clients }, { "reserve", test_reserve },
+	{ "suspend", test_suspend }, { "poll", test_poll }, { "highorder", test_highorder },
 	{}
 };
 
@@ -1116,6 +1274,7 @@ static void __exit test_exit(void)
 		misc_deregister(&user_dev);
 	spanheap_free(user_span);
 	free_kept();
+	end_suspend();
 	spanheap_client_unregister(client);
 }
 

@@ -30,7 +30,7 @@ sysfs() {
 }
 t "each file of the heap is there, has its mode and holds one number" sysfs
 client() {
-	for f in inuse_bytes peak_bytes spans allocs frees failed_allocs; do
+	for f in inuse_bytes peak_bytes spans allocs frees failed_allocs reserve_bytes; do
 		[ "$(mode $H/clients/test/$f)" = 444 ] && grep -qE '^[0-9]+$' $H/clients/test/$f || { echo $f; return 1; }
 	done
 	[ "$(mode $H/clients/test/limit_bytes)" = 644 ] || return 1

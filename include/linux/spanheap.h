@@ -112,6 +112,13 @@ struct spanheap_client_ops {
  *	empty, at most SPANHEAP_NAME_MAX bytes, no slash, not "." or ".."
  * @limit_bytes: maximum of bytes in use, 0 for no limit; rounded
  *	down to pages, but not below one page, as in the sysfs file limit_bytes
+ * @reserve_bytes: memory that the client's allocations with GFP_NOWAIT and GFP_ATOMIC can
+ *	have even if neither the heap nor the system has any; 0 for none; rounded up to
+ *	pages, and not more than @limit_bytes, if there is a limit. It serves one span of
+ *	this length, or several that add up to it; an aligned span uses the pages before
+ *	its address, too. The pages are backed, and for this client only, from its
+ *	registration on. After use, a worker fills the reserve up as soon as the system has
+ *	memory
  * @flags: 0, or SPANHEAP_SKIP_INIT, SPANHEAP_SHARED_PAGES and SPANHEAP_GUARD as wanted
  * @ops: callbacks, or NULL
  * @priv: passed to the callbacks
@@ -121,6 +128,7 @@ struct spanheap_client_ops {
 struct spanheap_client_attr {
 	const char *name;
 	u64 limit_bytes;
+	u64 reserve_bytes;
 	unsigned int flags;
 	const struct spanheap_client_ops *ops;
 	void *priv;
