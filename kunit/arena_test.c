@@ -42,6 +42,14 @@ static void pages_come_and_go(struct kunit *test)
 	test_heap_end(h);
 }
 
+/* An arena for which there are no addresses is refused, and the page behind it goes back */
+static void arena_without_addresses_is_refused(struct kunit *test)
+{
+	struct spanheap *h = spanheap_heap_create(&spanheap_arena_ops, 1ul << 28, NULL);
+
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(h), -ENOMEM);
+}
+
 /* A task that is being killed gets no more pages, unless it uses __GFP_NOFAIL */
 static void killed_task_backs_no_further(struct kunit *test)
 {
@@ -236,6 +244,7 @@ static void exported_allocation(struct kunit *test)
 
 static struct kunit_case arena_cases[] = {
 	KUNIT_CASE(pages_come_and_go),
+	KUNIT_CASE(arena_without_addresses_is_refused),
 	KUNIT_CASE(killed_task_backs_no_further),
 	KUNIT_CASE(lost_arena_is_fenced_off),
 	KUNIT_CASE(release_gives_memory_back),
