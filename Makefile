@@ -6,11 +6,11 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug fuzz coverage dkms-test host-test profile-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest matrix debug fuzz coverage dkms-test host-test profile-test top-test demo bench lint docs install dkms-install clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/make $(KDIR)
-check:	## run every test: kunit, fuzz, selftest, profile-test, dkms-test and host-test
+check:	## run every test: kunit, fuzz, selftest, profile-test, top-test, dkms-test and host-test
 	tools/check
 kunit:	## run unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
@@ -26,6 +26,8 @@ coverage:	## print which lines of each file kunit and selftests run; PART=kunit:
 	tools/coverage $(PART)
 profile-test:	## take a heap profile of the RAM disk, read it with pprof and tools/profile
 	tools/profile-test $(KVER)
+top-test:	## run spanheap-top and the arena's picture on fake and real files
+	tools/top-test $(KVER)
 dkms-test:	## build, install and remove through DKMS, in a clean folder
 	tools/dkms test
 host-test:	## test the scripts for other distributions and for hosts without headers
