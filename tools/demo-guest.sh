@@ -13,7 +13,7 @@ set -o pipefail
 H=/sys/kernel/spanheap
 D=/sys/kernel/debug/spanheap
 ARENA_MB=256 DISK_MB=192
-DOTS=24 COLS=64
+DOTS=24
 MiB=1048576
 
 # ---- output ----
@@ -59,44 +59,12 @@ table() {
 	echo
 }
 
-# One character per chunk of the arena, from debugfs: page pages state released.
-# debugfs does not show which pages of a span are released: spread them evenly.
+# tools/arena, indented
 picture() {
-	cat $D/spans >/tmp/spans || fail "cannot read $D/spans"
+	sh /arena >/tmp/picture 2>&1 || fail "tools/arena: $(cat /tmp/picture)"
 	echo
-	echo "     The arena $1, offsets in MiB:"
-	awk -v chunk=64 -v cols=$COLS -v pages=$((ARENA_MB * 256)) '
-		function add(kind, from, to, share,	c, lo, hi) {
-			for (c = int(from / chunk); c * chunk < to; c++) {
-				lo = c * chunk < from ? from : c * chunk
-				hi = (c + 1) * chunk > to ? to : (c + 1) * chunk
-				sum[kind, c] += (hi - lo) * share
-				sum["-", c] -= (hi - lo) * share
-			}
-		}
-		$3 == "inuse" || $3 == "busy" { add("#", $1, $1 + $2, 1); next }
-		{ add(".", $1, $1 + $2, 1 - $4 / $2); add("_", $1, $1 + $2, $4 / $2) }
-		END {
-			split("# . _ -", kinds, " ")
-			for (c = 0; c < pages / chunk; c++) {
-				sum["-", c] += chunk
-				best = "#"
-				for (k = 2; k <= 4; k++)
-					if (sum[kinds[k], c] > sum[best, c])
-						best = kinds[k]
-				if (c % cols == 0)
-					row = ""
-				row = row best
-				if (c % cols != cols - 1)
-					continue
-				if (row ~ /^-*$/) {
-					printf "     %4d to %d MiB: unused\n", int(c / cols) * cols * chunk / 256, pages / 256
-					break
-				}
-				printf "     %4d %s\n", int(c / cols) * cols * chunk / 256, row
-			}
-			printf "     each %d KiB: # in use  . idle  _ released  - unused; of a mixed one, the most\n", chunk * 4
-		}' /tmp/spans
+	echo "     The arena $1:"
+	sed 's/^/     /' /tmp/picture
 	echo
 }
 
