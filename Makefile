@@ -6,7 +6,7 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug fuzz coverage dkms-test host-test profile-test top-test demo bench lint docs install dkms-install clean help
+.PHONY: all check kunit selftest matrix debug fuzz coverage dkms-test host-test profile-test top-test demo bench lint docs install dkms-install deb deb-test clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/make $(KDIR)
@@ -40,10 +40,14 @@ lint:	## run checkpatch, kernel-doc, shellcheck, layers, sparse, coccicheck
 	tools/lint
 docs:	## build the documentation as text and HTML, in the cache folder
 	tools/docs
-install:	## install spanheap.ko, headers and Module.symvers for KDIR, below DESTDIR if given
+install:	## install spanheap.ko, headers, tools and man pages for KDIR, below DESTDIR if given
 	tools/install $(KDIR)
 dkms-install:	## install through DKMS, for all kernels with headers, now and later
 	DESTDIR=$(DESTDIR) tools/dkms install
+deb:	## build the Debian packages spanheap-dkms and spanheap-tools
+	tools/deb build
+deb-test:	## install, upgrade, remove and purge them in a clean Debian 12, in a folder
+	tools/deb test
 clean:	## remove built modules (kernels stay)
 	rm -rf $${XDG_CACHE_HOME:-$$HOME/.cache}/spanheap/build
 help:	## print this list
