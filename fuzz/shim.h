@@ -39,11 +39,14 @@ typedef unsigned int gfp_t;
 #define MSEC_PER_SEC	1000
 #define IS_ENABLED(config)	0
 #define PAGE_SIZE	(1UL << PAGE_SHIFT)
+#define offset_in_page(p)	((unsigned long)(p) & (PAGE_SIZE - 1))
 #define PAGE_ALIGNED(p)	(!((unsigned long)(p) & (PAGE_SIZE - 1)))
 
 #define __percpu
 #define __cold
 #define __malloc
+#define __alloc_size(n)
+#define __must_check
 #define __force
 #define noinline	__attribute__((noinline))
 #undef __always_inline

@@ -1,0 +1,15 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# What drivers that come from vmalloc() call, from a client module.
+# vm: --append init_on_alloc=0
+. /lib.sh
+keeping arena_mb=256
+driver() {	# driver CASE
+	insmod /spanheap_driver_test.ko run="$1" || { dmesg | grep 'not true' | tail -n 2; return 1; }
+	rmmod spanheap_driver_test && check_ok
+}
+t "sizes in bytes are rounded up, and none overflows" driver bytes
+nothing() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
+t "nothing is left in use" nothing
+t "unload" rmmod spanheap
+done_testing
