@@ -672,6 +672,14 @@ static struct span *__claim_to_free(struct spanheap *h, const void *addr, struct
 	return s;
 }
 
+/* s, OWNED by its free and off its busy list, goes back to the page heap */
+static void __free_owned(struct spanheap *h, struct span *s, unsigned long caller,
+			 unsigned long *flags)
+{
+	if (!s->client->sweep || !__spanheap_free_later(h, s))
+		__spanheap_free_claimed(h, s, caller, flags);
+}
+
 static noinline void free_slow(struct spanheap *h, const void *addr, unsigned long caller,
 			       struct seen seen)
 {
@@ -682,14 +690,68 @@ static noinline void free_slow(struct spanheap *h, const void *addr, unsigned lo
 
 	spin_lock_irqsave(&h->lock, flags);
 	s = __claim_to_free(h, addr, seen, &specials, &fn);
+	if (s)
+		__free_owned(h, s, caller, &flags);
+	spin_unlock_irqrestore(&h->lock, flags);
 	if (!s) {
-		spin_unlock_irqrestore(&h->lock, flags);
 		spanheap_report_bad_free(h, addr, caller, fn);
 		return;
 	}
-	if (!s->client->sweep || !__spanheap_free_later(h, s))
-		__spanheap_free_claimed(h, s, caller, &flags);
-	spin_unlock_irqrestore(&h->lock, flags);
 	scav_poke(h);
 	spanheap_specials_freed(h, &specials);
+}
+
+/* ---- free: after a grace period ---- */
+
+/* May s, OWNED, go into a cache? Whatever else makes a free slow was off it by its claim. */
+static bool free_cacheable(const struct spanheap *h, const struct span *s)
+{
+	return s->nr_pages <= h->caches.max_pages && !s->shared && !s->client->uncached &&
+	       s->client != h->orphan;
+}
+
+/* The client is there: spanheap_heap_unregister() waits for this */
+static void free_after_grace(struct rcu_head *rcu)
+{
+	struct span *s = container_of(rcu, struct span, rcu);
+	struct spanheap *h = s->client->heap;
+	unsigned long caller = s->rcu_caller, flags;
+	struct span_cache *c = free_cacheable(h, s) ? cache_enter(&h->caches) : NULL;
+
+	if (c) {
+		s->ahead = s;	/* was overwritten by rcu */
+		free_to_cache(h, c, span_addr(h, s), caller,
+			      (struct seen) { .s = s, .word = READ_ONCE(s->word) });
+		return;
+	}
+	spin_lock_irqsave(&h->lock, flags);
+	__free_owned(h, s, caller, &flags);
+	spin_unlock_irqrestore(&h->lock, flags);
+	scav_poke(h);
+}
+
+/*
+ * The span is claimed now, so that no other free of it is a good one, and stays OWNED, in
+ * use and paid for until the grace period is over. The record has room for what waits.
+ */
+void spanheap_heap_free_rcu(struct spanheap *h, const void *addr, unsigned long caller)
+{
+	struct rb_root specials = RB_ROOT;
+	spanheap_finalizer_t fn = NULL;
+	struct seen seen = {};
+	unsigned long flags;
+	struct span *s;
+
+	if (!addr)
+		return;
+	spin_lock_irqsave(&h->lock, flags);
+	s = __claim_to_free(h, addr, seen, &specials, &fn);
+	spin_unlock_irqrestore(&h->lock, flags);
+	if (!s) {
+		spanheap_report_bad_free(h, addr, caller, fn);
+		return;
+	}
+	spanheap_specials_freed(h, &specials);
+	s->rcu_caller = caller;
+	call_rcu(&s->rcu, free_after_grace);
 }

@@ -188,7 +188,7 @@ static void leave_spans(struct spanheap *h, struct spanheap_client *c)
 	spanheap_cache_resume(&h->caches);
 }
 
-/* Interrupts no CPU, and waits for CPUs only if the client leaves spans */
+/* Interrupts no CPU, and waits for CPUs only if the client has spans left or not yet freed */
 void spanheap_heap_unregister(struct spanheap_client *c)
 {
 	struct spanheap *h = c->heap;
@@ -205,6 +205,8 @@ void spanheap_heap_unregister(struct spanheap_client *c)
 	list_del(&c->list);
 	mutex_unlock(&h->clients_lock);
 	spanheap_specials_wait(c);
+	if (!all_freed(c))
+		rcu_barrier();	/* frees that wait for a grace period are over */
 	if (!all_freed(c)) {
 		spanheap_specials_leave(c);
 		leave_spans(h, c);

@@ -36,3 +36,46 @@ void *spanheap_alloc_bytes(struct spanheap_client *client, size_t bytes, gfp_t g
 				   _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(spanheap_alloc_bytes);
+
+/* ---- frees ---- */
+
+/**
+ * spanheap_free_rcu() - free a span after a grace period of RCU
+ * @addr: what an allocation returned, or NULL
+ *
+ * Readers in RCU read-side critical sections may use the memory until they leave them.
+ * From this call on the span is the heap's: look-ups do not find it, and any further free
+ * or resize of it is a bad one. It counts as in use until it is freed.
+ *
+ * No rcu_barrier() is needed: spanheap_client_unregister() waits for the frees of its
+ * client, and a module that allocated without a client is not unloaded before.
+ *
+ * Context: As spanheap_free(). Takes the heap lock (irqsave). Never allocates, never
+ * sleeps, never fails.
+ */
+void spanheap_free_rcu(const void *addr)
+{
+	if (spanheap_heap)
+		spanheap_heap_free_rcu(spanheap_heap, addr, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_free_rcu);
+
+/* ---- look-ups ---- */
+
+/**
+ * spanheap_is_span() - is an address in an in-use span?
+ * @addr: any address
+ *
+ * The counterpart of is_vmalloc_addr(), which is true of any span's address, too: who
+ * frees memory of either kind asks this first.
+ *
+ * Context: Any. Takes no lock; constant time.
+ * Return: true if @addr is in an in-use span, as spanheap_nr_pages().
+ */
+bool spanheap_is_span(const void *addr)
+{
+	struct span_view v;
+
+	return spanheap_heap && spanheap_heap_lookup(spanheap_heap, addr, &v);
+}
+EXPORT_SYMBOL_GPL(spanheap_is_span);

@@ -610,6 +610,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 			  size_t obj_size, gfp_t gfp, unsigned long caller);
 void spanheap_heap_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
+void spanheap_heap_free_rcu(struct spanheap *h, const void *addr, unsigned long caller);
 bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
 struct span *spanheap_alloc_reserve(struct spanheap *h, u32 nr, gfp_t gfp);
 

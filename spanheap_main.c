@@ -696,6 +696,7 @@ static void __exit spanheap_exit(void)
 	spanheap_module_stop();
 	spanheap_scav_stop();
 	spanheap_sysfs_exit();
+	rcu_barrier();		/* what was to be freed after a grace period is */
 	spanheap_heap = NULL;
 	spanheap_heap_destroy(h);
 	rcu_barrier();		/* wait for free_client_rcu() of unregistered clients */

@@ -15,6 +15,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <compat/module.h>
 
@@ -229,8 +230,10 @@ void spanheap_text_ends(struct spanheap *h, const struct text_end *end)
 	mutex_lock(&h->sites_lock);
 	forget_bad_callers(h, end);
 	do {
-		if (w->again)
+		if (w->again) {
+			rcu_barrier();	/* it may wait for a grace period to be freed */
 			schedule_timeout_uninterruptible(1);
+		}
 		w->again = false;
 		for (idx = 0; idx != U32_MAX; cond_resched()) {
 			idx = look_at_some(h, w, idx);

@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/rbtree.h>
 #include <linux/sizes.h>
+#include <linux/types.h>
 
 struct spanheap;
 struct spanheap_client;
@@ -102,9 +103,13 @@ struct span {
 						 * RELEASING: spanheap.dropping or .freeing
 						 */
 		struct span *ahead;	/* INUSE: prefetched, as it is likely freed next */
+		struct rcu_head rcu;	/* OWNED, to be freed after a grace period */
 	};
 	/* The allocation and free of a cached span use only the fields above: one cache line */
-	struct list_head lru;		/* FREE with backed pages: spanheap.idle[] */
+	union {
+		struct list_head lru;	/* FREE with backed pages: spanheap.idle[] */
+		unsigned long rcu_caller;	/* with rcu: call site of the free */
+	};
 	struct rb_root specials;	/* special lock; empty if the span is not in use */
 };
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What drivers call, on the heap of the module: sizes in bytes.
+ * What drivers that come from vmalloc() call: sizes in bytes, look-ups, frees after a
+ * grace period.
  */
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "fake_arena.h"
 
@@ -41,14 +45,200 @@ static void bytes_are_rounded_up_to_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, before.inuse_bytes);
 }
 
+/* Every address of an in-use span, and no other */
+static void is_span_knows_its_addresses(struct kunit *test)
+{
+	u8 *p = spanheap_alloc(NULL, 3, GFP_KERNEL), *big = spanheap_alloc(NULL, 700, GFP_KERNEL);
+	static u8 data;
+	void *k = kmalloc(100, GFP_KERNEL), *v = vmalloc(100);
+	int local;
+
+	KUNIT_ASSERT_TRUE(test, p && big && k && v);
+	KUNIT_EXPECT_TRUE(test, spanheap_is_span(p));
+	KUNIT_EXPECT_TRUE(test, spanheap_is_span(p + 1));
+	KUNIT_EXPECT_TRUE(test, spanheap_is_span(p + 3 * PAGE_SIZE - 1));
+	KUNIT_EXPECT_TRUE(test, spanheap_is_span(big + 699 * PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(NULL));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span((void *)-1));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(ERR_PTR(-ENOMEM)));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(k));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(v));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(&data));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(&local));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(spanheap_heap->base - 1));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(page_addr(spanheap_heap,
+							    spanheap_heap->arena_pages)));
+	spanheap_free(p);
+	spanheap_free(big);
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(p));
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(big + PAGE_SIZE));
+	kfree(k);
+	vfree(v);
+}
+
+static noinline void release_rcu(struct spanheap *h, const void *addr)
+{
+	spanheap_heap_free_rcu(h, addr, _RET_IP_);
+}
+
+/* Nothing happens to the memory before the grace period is over, and then it is free */
+static void rcu_free_waits_for_readers(struct kunit *test)
+{
+	static const u32 sizes[] = { 1, 16, 200, 300 };
+	struct spanheap *h = test->priv;
+	struct spanheap_stats before;
+	struct span_view v;
+	u32 i, nr;
+	u8 *p;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		nr = sizes[i];
+		p = alloc(h, nr);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		memset(p, 7, nr * PAGE_SIZE);
+		before = *stats(h);
+		rcu_read_lock();
+		release_rcu(h, p);
+		KUNIT_EXPECT_FALSE(test, spanheap_heap_lookup(h, p, &v));
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, before.inuse_bytes);
+		KUNIT_EXPECT_EQ(test, stats(h)->spans, before.spans);
+		KUNIT_EXPECT_NULL(test, memchr_inv(p, 7, nr * PAGE_SIZE));
+		rcu_read_unlock();
+		rcu_barrier();
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->spans, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->frees, before.frees + 1);
+		/* Where a free without RCU puts it, so that it comes from there again */
+		KUNIT_EXPECT_EQ(test, stats(h)->cached_bytes > before.cached_bytes,
+				nr <= h->caches.max_pages);
+		KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+		check(test, h);
+	}
+}
+
+/* A span that waits is nobody's to free or to resize; nor is what is no span */
+static void rcu_free_is_the_last_use(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u8 *p = alloc(h, 4), *q = alloc(h, 4);
+	int local;
+
+	rcu_read_lock();
+	release_rcu(h, p);
+	release_rcu(h, p);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 2);
+	KUNIT_EXPECT_FALSE(test, spanheap_mark_shared(h, p));
+	rcu_read_unlock();
+	KUNIT_EXPECT_FALSE(test, resize(h, p, 2));
+	rcu_barrier();
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 3);
+	release_rcu(h, p);		/* freed */
+	release_rcu(h, q + PAGE_SIZE);	/* interior */
+	release_rcu(h, q + 1);
+	release_rcu(h, &local);		/* foreign */
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 7);
+	release_rcu(h, NULL);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 7);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 4 * PAGE_SIZE);
+	release(h, q);
+	check(test, h);
+}
+
+static enum spanheap_verdict sweep_dead(void *addr, size_t nr_pages, void *priv)
+{
+	struct spanheap *h = priv;
+
+	release_rcu(h, addr);	/* the owner's free wins over the verdict */
+	rcu_barrier();
+	return SPANHEAP_FREE;
+}
+
+/* Spans of every kind of client; unregistering waits, and warns of nothing */
+static void unregister_waits_for_rcu_frees(struct kunit *test)
+{
+	static const struct spanheap_client_ops swept = { .sweep = sweep_dead };
+	struct spanheap *h = test->priv;
+	const struct spanheap_client_attr attrs[] = {
+		{ .name = "plain" }, { .name = "limited", .limit_bytes = 9 * PAGE_SIZE },
+		{ .name = "shared", .flags = SPANHEAP_SHARED_PAGES },
+		{ .name = "guarded", .flags = SPANHEAP_GUARD },
+		{ .name = "swept", .ops = &swept, .priv = h },
+	};
+	struct spanheap_client *c;
+	void *p[3];
+	u32 i, j;
+
+	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
+		c = spanheap_heap_register(h, &attrs[i]);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+		for (j = 0; j < ARRAY_SIZE(p); j++) {
+			p[j] = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
+			KUNIT_ASSERT_NOT_NULL(test, p[j]);
+		}
+		KUNIT_EXPECT_EQ(test, counts(c).pages, 9);
+		release_rcu(h, p[0]);
+		release_rcu(h, p[1]);
+		if (c->sweep)
+			spanheap_cycle(c);
+		while (c->sweep && spanheap_sweep(c, 1, SMALL_PAGES) >= 0)
+			;
+		if (!c->sweep)
+			release_rcu(h, p[2]);
+		spanheap_heap_unregister(c);
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->orphan_bytes, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+		check(test, h);
+	}
+}
+
+static void no_fn(void *obj, void *arg)
+{
+}
+
+/* As with any free */
+static void rcu_free_of_a_span_with_finalizers_is_refused(struct kunit *test)
+{
+	static const struct spanheap_client_ops swept = { .sweep = sweep_dead };
+	const struct spanheap_client_attr attr = { .name = "swept", .ops = &swept };
+	struct spanheap *h = test->priv;
+	struct spanheap_client *c = spanheap_heap_register(h, &attr);
+	void *p = alloc_as(h, c, 3, 0, 0, GFP_KERNEL);
+
+	KUNIT_ASSERT_EQ(test, spanheap_finalizer_add(h, p, no_fn, NULL, GFP_KERNEL), 0);
+	release_rcu(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
+	KUNIT_EXPECT_EQ(test, spanheap_finalizer_remove(h, p), 0);
+	release_rcu(h, p);
+	spanheap_heap_unregister(c);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 1);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	check(test, h);
+}
+
 static struct kunit_case driver_cases[] = {
+	KUNIT_CASE(is_span_knows_its_addresses),
+	KUNIT_CASE(rcu_free_waits_for_readers),
+	KUNIT_CASE(rcu_free_is_the_last_use),
+	KUNIT_CASE(unregister_waits_for_rcu_frees),
+	KUNIT_CASE(rcu_free_of_a_span_with_finalizers_is_refused),
 	KUNIT_CASE(bytes_are_rounded_up_to_pages),
 	{}
 };
 
 static struct kunit_suite driver_suite = {
 	.name = "spanheap_driver",
+	.init = test_heap_init,
+	.exit = test_heap_exit,
 	.test_cases = driver_cases,
 };
 
-kunit_test_suites(&driver_suite);
+static struct kunit_suite cached_driver_suite = {
+	.name = "spanheap_driver_cached",
+	.init = test_tuned_heap_init,
+	.exit = test_heap_exit,
+	.test_cases = driver_cases,
+};
+
+kunit_test_suites(&driver_suite, &cached_driver_suite);

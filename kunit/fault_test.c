@@ -8,6 +8,7 @@
 #include <linux/debugfs.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 
 #include <compat/fault.h>
 
@@ -252,8 +253,13 @@ static bool free_and_release(struct kunit *test)
 	compat_fail_nth(1);
 	for (i = 0; i < 300; i++)	/* leave holes first, so that frees need records */
 		release(h, p[i * 7 % 300]);
-	for (i = 0; i < 300; i++)
-		release(cached, q[i * 7 % 300]);
+	for (i = 0; i < 300; i++) {
+		if (i % 2)
+			release(cached, q[i * 7 % 300]);
+		else
+			spanheap_heap_free_rcu(cached, q[i * 7 % 300], _RET_IP_);
+	}
+	rcu_barrier();
 	for (i = 0; i < 100; i++) {	/* each release cuts a span */
 		spanheap_scavenge(h, 0, 3);
 		spanheap_scavenge(cached, 0, 3);

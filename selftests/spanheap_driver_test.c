@@ -5,8 +5,12 @@
  */
 #define pr_fmt(fmt) "spanheap_driver_test: " fmt
 
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "expect.h"
 
@@ -34,8 +38,94 @@ static int test_bytes(void)
 	return 0;
 }
 
+static int test_isspan(void)
+{
+	u8 *p = spanheap_alloc(client, 600, GFP_KERNEL), *v = vmalloc(PAGE_SIZE);
+	void *k = kmalloc(64, GFP_KERNEL);
+
+	EXPECT(p && v && k);
+	EXPECT(spanheap_is_span(p) && spanheap_is_span(p + 600 * PAGE_SIZE - 1));
+	EXPECT(!spanheap_is_span(v) && !spanheap_is_span(k) && !spanheap_is_span(&p));
+	EXPECT(!spanheap_is_span(NULL) && !spanheap_is_span(ERR_PTR(-ENOMEM)));
+	spanheap_free(p);
+	EXPECT(!spanheap_is_span(p) && !spanheap_is_span(p + 300 * PAGE_SIZE));
+	vfree(v);
+	kfree(k);
+	return 0;
+}
+
+/* One task replaces and frees what others read in RCU read-side critical sections */
+#define RCU_ROUNDS	3000
+
+struct record {
+	u64 value[PAGE_SIZE / sizeof(u64)];
+};
+
+static struct record __rcu *shared;
+static atomic_t torn;
+
+static void reader(void)
+{
+	struct record *r;
+	u32 i;
+
+	rcu_read_lock();
+	r = rcu_dereference(shared);
+	for (i = 1; i < ARRAY_SIZE(r->value); i++)
+		if (READ_ONCE(r->value[i]) != READ_ONCE(r->value[0]))
+			atomic_inc(&torn);
+	rcu_read_unlock();
+}
+
+static int rcu_thread(void *data)
+{
+	unsigned long n = (unsigned long)data;
+	u32 i, j;
+
+	for (i = 0; i < RCU_ROUNDS && n; i++)
+		reader();
+	for (i = 0; i < RCU_ROUNDS && !n; i++) {
+		struct record *new = spanheap_alloc(client, 1, GFP_KERNEL), *old;
+
+		if (!new) {
+			atomic_inc(&torn);
+			break;
+		}
+		for (j = 0; j < ARRAY_SIZE(new->value); j++)
+			new->value[j] = i;
+		old = rcu_replace_pointer(shared, new, true);
+		spanheap_free_rcu(old);
+		cond_resched();
+	}
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/* The module goes at once, and so does its client: neither waits for a grace period itself */
+static int test_rcu(void)
+{
+	u64 invalid = stats().invalid_frees;
+	void *p;
+
+	RCU_INIT_POINTER(shared, spanheap_alloc(client, 1, GFP_KERNEL | __GFP_ZERO));
+	EXPECT(rcu_access_pointer(shared));
+	EXPECT(!run_threads(rcu_thread));
+	EXPECT(!atomic_read(&torn));
+	spanheap_free_rcu(rcu_access_pointer(shared));
+	p = spanheap_alloc(NULL, 300, GFP_KERNEL);
+	EXPECT(p);
+	spanheap_free_rcu(p);
+	spanheap_free_rcu(NULL);
+	EXPECT(stats().invalid_frees == invalid);
+	spanheap_free_rcu(p);
+	spanheap_free_rcu(&p);
+	EXPECT(stats().invalid_frees == invalid + 2);
+	return 0;
+}
+
 static const struct test_case cases[] = {
-	{ "bytes", test_bytes },
+	{ "bytes", test_bytes }, { "isspan", test_isspan }, { "rcu", test_rcu },
 	{}
 };
 

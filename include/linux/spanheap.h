@@ -215,10 +215,12 @@ void *spanheap_alloc_objects(struct spanheap_client *client, size_t nr_pages,
 void *spanheap_alloc_bytes(struct spanheap_client *client, size_t bytes,
 			   gfp_t gfp) __malloc __alloc_size(2);
 void spanheap_free(const void *addr);
+void spanheap_free_rcu(const void *addr);
 bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp);
 
 size_t spanheap_nr_pages(const void *addr);
 void *spanheap_base(const void *addr);
+bool spanheap_is_span(const void *addr);
 void *spanheap_object(const void *addr);
 struct spanheap_client *spanheap_owner(const void *addr);
 
