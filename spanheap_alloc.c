@@ -400,13 +400,19 @@ static struct span *alloc_span(struct spanheap *h, struct spanheap_client *clien
 	return s;
 }
 
-/* alloc_span(), then memory for all pages of the span */
+/*
+ * alloc_span(), then memory for all pages of the span; from that node unless node is
+ * NUMA_NO_NODE
+ */
 static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client *client,
-				      u32 nr, u32 align, u32 obj_size, gfp_t gfp)
+				      u32 nr, u32 align, u32 obj_size, gfp_t gfp, int node)
 {
 	struct span *s = alloc_span(h, client, nr, align, obj_size, gfp);
 
-	if (IS_ERR(s) || spanheap_back(h, s, gfp))
+	if (IS_ERR(s))
+		return s;
+	if ((node == NUMA_NO_NODE || spanheap_drop_foreign(h, s, node, gfp)) &&
+	    spanheap_back(h, s, gfp, node))
 		return s;
 	spanheap_use_undo(h, s);
 	return ERR_PTR(-ENOMEM);
@@ -415,7 +421,7 @@ static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client
 /* A span for the reserve of a client, OWNED, backed and counted to the anonymous client */
 struct span *spanheap_alloc_reserve(struct spanheap *h, u32 nr, gfp_t gfp)
 {
-	return alloc_backed_span(h, h->anon, nr, 1, 0, gfp);
+	return alloc_backed_span(h, h->anon, nr, 1, 0, gfp, NUMA_NO_NODE);
 }
 
 /*
@@ -435,7 +441,7 @@ static struct span *or_reserve(struct spanheap_client *client, struct span *s, u
 		spanheap_uncharge(client, nr);
 		return s;
 	}
-	spanheap_back(client->heap, reserved, gfp);	/* clears it, if it must be clear */
+	spanheap_back(client->heap, reserved, gfp, NUMA_NO_NODE);	/* clears it, if it must be clear */
 	return reserved;
 }
 
@@ -486,9 +492,17 @@ static u64 prof_due_slow(struct spanheap *h, u32 nr)
 	return due;
 }
 
+/* Does the node exist, and does it have memory if the request insists on it? */
+static bool node_ok(int node, gfp_t gfp)
+{
+	return node == NUMA_NO_NODE ||
+	       (node >= 0 && node < MAX_NUMNODES && node_online(node) &&
+		(!(gfp & __GFP_THISNODE) || node_state(node, N_MEMORY)));
+}
+
 /* Returns 0, or the error of a request that can never succeed; align is in pages */
 static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
-			 size_t obj_size, gfp_t gfp)
+			 size_t obj_size, gfp_t gfp, int node)
 {
 	int err = 0;
 
@@ -499,7 +513,7 @@ static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
 	else if (nr_pages > h->arena_pages || align > h->arena_pages ||
 		 nr_pages + align - 1 > h->arena_pages)
 		err = -ENOSPC;
-	else if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX)
+	else if (obj_size > nr_pages << PAGE_SHIFT || obj_size > U32_MAX || !node_ok(node, gfp))
 		err = -EINVAL;
 	WARN_ONCE(err && gfp & __GFP_NOFAIL,
 		  "spanheap: __GFP_NOFAIL, but %zu pages like these can never be had\n", nr_pages);
@@ -511,15 +525,16 @@ static int check_request(struct spanheap *h, size_t nr_pages, size_t align,
  * request is over the client's limit, or the arena is lost.
  */
 static struct span *alloc_or_retry(struct spanheap *h, struct spanheap_client *client,
-				   u32 nr, u32 align, u32 obj_size, gfp_t gfp)
+				   u32 nr, u32 align, u32 obj_size, gfp_t gfp, int node)
 {
 	struct span *s;
 
 	for (;;) {
 		u64 limit = READ_ONCE(client->limit_pages);
 
-		s = alloc_backed_span(h, client, nr, align, obj_size, gfp);
-		if (IS_ERR(s))
+		s = alloc_backed_span(h, client, nr, align, obj_size, gfp, node);
+		/* The memory of a reserve is of any node */
+		if (IS_ERR(s) && (node == NUMA_NO_NODE || !(gfp & __GFP_THISNODE)))
 			s = or_reserve(client, s, nr, align, obj_size, gfp);
 		if (!IS_ERR(s) || !(gfp & __GFP_NOFAIL) || (limit && nr > limit) ||
 		    atomic_read(&h->lost))
@@ -539,9 +554,9 @@ static void *refuse(struct spanheap *h, struct spanheap_client *client, size_t n
 	return spanheap_fail(h, client, nr_pages, gfp, err);
 }
 
-static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *client,
-				 size_t nr_pages, unsigned int align_shift, size_t obj_size,
-				 gfp_t gfp, unsigned long caller)
+static void *alloc_uncached(struct spanheap *h, struct spanheap_client *client,
+			    size_t nr_pages, unsigned int align_shift, size_t obj_size,
+			    gfp_t gfp, int node, unsigned long caller)
 {
 	size_t align = 1;
 	struct span *s;
@@ -552,7 +567,7 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	if (align_shift > PAGE_SHIFT)
 		align = align_shift < BITS_PER_LONG ? 1UL << (align_shift - PAGE_SHIFT) :
 						      ULONG_MAX;
-	err = check_request(h, nr_pages, align, obj_size, gfp);
+	err = check_request(h, nr_pages, align, obj_size, gfp, node);
 	if (unlikely(err))
 		return refuse(h, client, nr_pages, gfp, caller, err);
 	if (align > 1) {
@@ -560,7 +575,7 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 		if (addr)
 			return addr;
 	}
-	s = alloc_or_retry(h, client, nr_pages, align, obj_size, gfp);
+	s = alloc_or_retry(h, client, nr_pages, align, obj_size, gfp, node);
 	if (s == ERR_PTR(-ENOMEM) && spanheap_killed(gfp))
 		s = ERR_PTR(-EINTR);
 	if (IS_ERR(s))
@@ -579,6 +594,26 @@ static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *cli
 	return addr;
 }
 
+static noinline void *alloc_slow(struct spanheap *h, struct spanheap_client *client,
+				 size_t nr_pages, unsigned int align_shift, size_t obj_size,
+				 gfp_t gfp, unsigned long caller)
+{
+	return alloc_uncached(h, client, nr_pages, align_shift, obj_size, gfp, NUMA_NO_NODE,
+			      caller);
+}
+
+/* Caches have memory of any node, so that they are passed by */
+void *spanheap_heap_alloc_node(struct spanheap *h, struct spanheap_client *client,
+			       size_t nr_pages, gfp_t gfp, int node, unsigned long caller)
+{
+	if (node == NUMA_NO_NODE)
+		return spanheap_heap_alloc(h, client, nr_pages, 0, 0, gfp, caller);
+	spanheap_might_alloc(gfp);
+	if (IS_ENABLED(CONFIG_LOCKDEP))
+		spanheap_might_sweep(gfp);
+	return alloc_uncached(h, client ?: h->anon, nr_pages, 0, 0, gfp, node, caller);
+}
+
 /* ---- memory for a span ---- */
 
 /* s has new pages from the system, which may hold old data */
@@ -592,7 +627,7 @@ static void set_dirty(struct span *s)
  * Back all pages of an OWNED span and clear those that must be zero; no lock is held. On
  * failure the span is still consistent: nr_released counts the pages without memory.
  */
-static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
+static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp, int node,
 		      u32 *cleared)
 {
 	bool may_sleep = gfpflags_allow_blocking(gfp);
@@ -612,7 +647,7 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 			continue;
 		}
 		to = spanheap_next_backed(h, i, end, true);
-		got = h->ops->back(h, i, to - i, gfp);
+		got = h->ops->back(h, i, to - i, gfp, node);
 		spanheap_mark_backed(h, i, got, true);
 		s->nr_released -= got;
 		if (zero)
@@ -627,7 +662,7 @@ static bool back_span(struct spanheap *h, struct span *s, bool zero, gfp_t gfp,
 }
 
 /* Give s, OWNED by the caller, the memory and the zeros that gfp asks for */
-bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
+bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp, int node)
 {
 	bool zero = wants_zero(s, s->client, gfp), grows = s->nr_released;
 	u32 cleared = 0;
@@ -638,7 +673,7 @@ bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp)
 		spanheap_growing(h, gfp);
 	}
 	if ((grows || (zero && s->needzero)) &&
-	    !back_span(h, s, zero, gfp, &cleared))
+	    !back_span(h, s, zero, gfp, node, &cleared))
 		return false;
 	if (zero) {
 		atomic64_add(cleared, &h->zeroed_pages);

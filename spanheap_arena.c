@@ -27,14 +27,16 @@
  * Allocate up to BACK_BATCH pages. The bulk allocator may stop early although the system
  * has more pages, so single allocations get the rest.
  */
-static u32 get_pages(struct page **pages, u32 nr, gfp_t gfp)
+static u32 get_pages(struct page **pages, u32 nr, gfp_t gfp, int node)
 {
 	u32 got;
 
 	memset(pages, 0, nr * sizeof(*pages));
-	got = nr > 1 ? compat_alloc_pages_bulk(gfp, nr, pages) : 0;
+	got = nr > 1 ? compat_alloc_pages_bulk(gfp, node, nr, pages) : 0;
 	for (; got < nr; got++) {
-		pages[got] = alloc_page(gfp);
+		/* Without a node the task's memory policy decides */
+		pages[got] = node == NUMA_NO_NODE ? alloc_page(gfp) :
+						    alloc_pages_node(node, gfp, 0);
 		if (!pages[got])
 			break;
 	}
@@ -51,10 +53,10 @@ static bool is_mapped_here(struct page *page, const void *addr, const void *unus
 }
 
 /* Back up to BACK_BATCH pages. Returns how many pages it backed. */
-static u32 back_batch(struct spanheap *h, void *addr, u32 nr, gfp_t gfp)
+static u32 back_batch(struct spanheap *h, void *addr, u32 nr, gfp_t gfp, int node)
 {
 	struct page *pages[BACK_BATCH];
-	u32 got = get_pages(pages, nr, gfp), set, i;
+	u32 got = get_pages(pages, nr, gfp, node), set, i;
 
 	for (i = 0; i < got; i++)
 		set_page_private(pages[i], (unsigned long)addr + i * PAGE_SIZE);
@@ -69,14 +71,14 @@ static u32 back_batch(struct spanheap *h, void *addr, u32 nr, gfp_t gfp)
 	return set;
 }
 
-static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp, int node)
 {
 	bool may_block = gfpflags_allow_blocking(gfp);
 	u32 done = 0;
 
 	while (done < nr) {
 		u32 want = min(nr - done, BACK_BATCH);
-		u32 got = back_batch(h, page_addr(h, start + done), want, gfp);
+		u32 got = back_batch(h, page_addr(h, start + done), want, gfp, node);
 
 		done += got;
 		if (got < want)
@@ -89,6 +91,11 @@ static u32 arena_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 		cond_resched();
 	}
 	return done;
+}
+
+static int arena_node(struct spanheap *h, u32 idx)
+{
+	return page_to_nid(vmalloc_to_page(page_addr(h, idx)));
 }
 
 static u32 arena_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
@@ -158,6 +165,7 @@ const struct arena_ops spanheap_arena_ops = {
 	.reserve = arena_reserve,
 	.unreserve = arena_unreserve,
 	.back = arena_back,
+	.node = arena_node,
 	.unback = arena_unback,
 	.flush = arena_flush,
 	.referenced = arena_referenced,

@@ -37,6 +37,36 @@ void *spanheap_alloc_bytes(struct spanheap_client *client, size_t bytes, gfp_t g
 }
 EXPORT_SYMBOL_GPL(spanheap_alloc_bytes);
 
+/* ---- nodes ---- */
+
+/**
+ * spanheap_alloc_node() - allocate a span with memory of a node
+ * @client: who pays, or NULL
+ * @nr_pages: length in pages, at least 1
+ * @gfp: as for spanheap_alloc(). With __GFP_THISNODE all pages are of @node, or there is
+ *	no span. Without it the system may take pages of another node, as alloc_pages_node()
+ * @node: an online node, or NUMA_NO_NODE: then it is spanheap_alloc()
+ *
+ * Passes the caches by. Idle pages of other nodes that the span would get are given back
+ * to the system first, with a flush of all TLBs. A @gfp that may not block can do no such
+ * thing: the span keeps them, or with __GFP_THISNODE there is none. What other functions
+ * allocate is of any node, memory included that this one has brought in.
+ *
+ * Error -22 is logged for a node that is not online, or that has no memory with
+ * __GFP_THISNODE.
+ *
+ * Context: As spanheap_alloc(). Takes the lock of releasers if @gfp may block.
+ * Return: the address, or NULL.
+ */
+void *spanheap_alloc_node(struct spanheap_client *client, size_t nr_pages, gfp_t gfp,
+			  int node)
+{
+	if (!spanheap_heap || IS_ERR(client))
+		return NULL;
+	return spanheap_heap_alloc_node(spanheap_heap, client, nr_pages, gfp, node, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_alloc_node);
+
 /* ---- frees ---- */
 
 /**

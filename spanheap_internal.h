@@ -115,8 +115,13 @@ struct arena_ops {
 	const char *name;
 	int (*reserve)(struct spanheap *h, unsigned long nr_pages);
 	void (*unreserve)(struct spanheap *h);
-	/* Back [start, start + nr); all are unbacked. Returns how many pages it backed. */
-	u32 (*back)(struct spanheap *h, u32 start, u32 nr, gfp_t gfp);
+	/*
+	 * Back [start, start + nr); all are unbacked. Prefers memory of that node, unless it is
+	 * NUMA_NO_NODE. Returns how many pages it backed.
+	 */
+	u32 (*back)(struct spanheap *h, u32 start, u32 nr, gfp_t gfp, int node);
+	/* The node of the memory of page idx, which is backed */
+	int (*node)(struct spanheap *h, u32 idx);
 	/* Unmap nr backed pages and store them in pages[]. Returns how many it unmapped. */
 	u32 (*unback)(struct spanheap *h, u32 start, u32 nr, struct page **pages);
 	/* After this, no CPU can access an unbacked page of [start, end). */
@@ -560,6 +565,7 @@ u32 spanheap_release_batch(struct spanheap *h, struct release *r, u32 want);
 u64 spanheap_release_idle(struct spanheap *h, u32 min_age, u64 max);
 void spanheap_finish_frees(struct spanheap *h);
 void spanheap_drop(struct spanheap *h);
+bool spanheap_drop_foreign(struct spanheap *h, struct span *s, int node, gfp_t gfp);
 u64 spanheap_shrink(struct spanheap *h, u64 want);
 void spanheap_trace_pass(struct spanheap *h, u64 n, unsigned long age);
 u64 spanheap_scavenge(struct spanheap *h, u32 min_age, u64 max_pages);
@@ -611,7 +617,9 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 void spanheap_heap_free(struct spanheap *h, const void *addr,
 			unsigned long caller);
 void spanheap_heap_free_rcu(struct spanheap *h, const void *addr, unsigned long caller);
-bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp);
+void *spanheap_heap_alloc_node(struct spanheap *h, struct spanheap_client *client,
+			       size_t nr_pages, gfp_t gfp, int node, unsigned long caller);
+bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp, int node);
 struct span *spanheap_alloc_reserve(struct spanheap *h, u32 nr, gfp_t gfp);
 
 /* spanheap_share.c */

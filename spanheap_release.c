@@ -353,6 +353,65 @@ static void count_released(struct spanheap *h, u32 isolated, u32 released)
 	spin_unlock_irqrestore(&h->lock, flags);
 }
 
+/* ---- memory of another node ---- */
+
+/* The first page of [i, end), the caller's, that is backed from another node, else end */
+static u32 next_foreign(struct spanheap *h, u32 i, u32 end, int node)
+{
+	while ((i = spanheap_next_backed(h, i, end, true)) < end && h->ops->node(h, i) == node)
+		i++;
+	return i;
+}
+
+/* Unback such pages of s, so many as fit, flush and free. Returns how many; *from moves on. */
+static u32 drop_some_foreign(struct spanheap *h, struct span *s, int node, u32 *from)
+{
+	u32 i = *from, end = span_end(s), lo = end, n = 0, got;
+
+	while (n < BATCH_PAGES && (i = next_foreign(h, i, end, node)) < end) {
+		lo = min(lo, i);
+		got = h->ops->unback(h, i, 1, h->release_pages + n);
+		spanheap_mark_backed(h, i, got, false);
+		n += got;
+		i++;
+	}
+	*from = i;
+	if (n) {
+		h->ops->flush(h, lo, i);
+		release_pages(h->release_pages, n);
+	}
+	return n;
+}
+
+/*
+ * Pages of s, OWNED, that are from another node go back to the system, so that s gets
+ * others. That flushes TLBs. False: it has such pages, must have none, and may not block.
+ */
+bool spanheap_drop_foreign(struct spanheap *h, struct span *s, int node, gfp_t gfp)
+{
+	u32 i = s->start, n;
+
+	if (!spanheap_arena_ok(h))
+		return false;
+	if (!gfpflags_allow_blocking(gfp))
+		return !(gfp & __GFP_THISNODE) ||
+		       next_foreign(h, i, span_end(s), node) == span_end(s);
+	while (i < span_end(s)) {
+		mutex_lock(&h->release_lock);
+		n = drop_some_foreign(h, s, node, &i);
+		spin_lock_irq(&h->lock);
+		h->tlb_flushes += !!n;
+		h->scavenged_pages += n;
+		spin_unlock_irq(&h->lock);
+		mutex_unlock(&h->release_lock);
+		s->nr_released += n;
+		cond_resched();
+	}
+	return true;
+}
+
+/* ---- out of the page heap, again ---- */
+
 /*
  * Release up to want pages of one age, the oldest that there are. Returns how many pages
  * it released; 0: nothing is left for r.

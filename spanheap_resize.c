@@ -51,7 +51,7 @@ static struct span *carve_behind(struct spanheap *h, struct span *s, u32 nr, gfp
 		spin_unlock_irqrestore(&h->lock, flags);
 	} while (n == ERR_PTR(-EAGAIN) && spanheap_prep_more(&p, gfp));
 	spanheap_prep_done(h, &p);
-	if (IS_ERR(n) || spanheap_back(h, n, gfp))
+	if (IS_ERR(n) || spanheap_back(h, n, gfp, NUMA_NO_NODE))
 		return n;
 
 	spin_lock_irqsave(&h->lock, flags);

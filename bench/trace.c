@@ -150,9 +150,9 @@ static u64 *gone_now(struct replay *r)
 }
 
 /* Each page that is backed counts as backed again for the oldest page that was released */
-static u32 counted_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+static u32 counted_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp, int node)
 {
-	u32 n = spanheap_arena_ops.back(h, start, nr, gfp), left = n, i;
+	u32 n = spanheap_arena_ops.back(h, start, nr, gfp, node), left = n, i;
 	struct replay *r = replaying;
 
 	gone_now(r);

@@ -4,6 +4,7 @@
  * grace period.
  */
 #include <linux/mm.h>
+#include <linux/nodemask.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -217,6 +218,141 @@ static void rcu_free_of_a_span_with_finalizers_is_refused(struct kunit *test)
 	check(test, h);
 }
 
+/* ---- nodes ---- */
+
+#define OTHER_NODE	7
+
+static void *alloc_node(struct spanheap *h, size_t nr, gfp_t gfp, int node)
+{
+	return spanheap_heap_alloc_node(h, NULL, nr, gfp | __GFP_NOWARN, node, _RET_IP_);
+}
+
+static bool all_of_node(struct spanheap *h, const void *p, u32 nr, int node)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		if (page_private(fake_page(h, p + i * PAGE_SIZE)) != node)
+			return false;
+	return true;
+}
+
+/* A warm heap has memory of another node, in caches and in the page heap */
+static void node_gets_memory_of_its_own(struct kunit *test)
+{
+	static const u32 sizes[] = { 1, 16, 200, 600 };
+	struct spanheap *h = test->priv;
+	u64 scavenged;
+	u8 *p, *q;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		fake.node = OTHER_NODE;
+		p = alloc(h, sizes[i]);
+		release(h, p);
+		fake.node = 0;
+		p = alloc_node(h, sizes[i], GFP_KERNEL | __GFP_THISNODE, 0);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		KUNIT_EXPECT_TRUE(test, all_of_node(h, p, sizes[i], 0));
+		KUNIT_EXPECT_EQ(test, peek(h, page_of(h, p)).nr_released, 0u);
+		q = alloc_node(h, sizes[i], GFP_KERNEL | __GFP_ZERO, 0);
+		KUNIT_ASSERT_NOT_NULL(test, q);
+		KUNIT_EXPECT_TRUE(test, all_of_node(h, q, sizes[i], 0));
+		KUNIT_EXPECT_NULL(test, memchr_inv(q, 0, sizes[i] * PAGE_SIZE));
+		check(test, h);
+		release(h, p);
+		release(h, q);
+		/* What is of the node already stays, and costs no flush */
+		spanheap_cache_drain(h);
+		spanheap_scavenge(h, 0, U64_MAX);
+		release(h, alloc_node(h, sizes[i], GFP_KERNEL, 0));
+		spanheap_cache_drain(h);
+		scavenged = stats(h)->scavenged_bytes;
+		p = alloc_node(h, sizes[i], GFP_KERNEL, 0);
+		KUNIT_EXPECT_TRUE(test, all_of_node(h, p, sizes[i], 0));
+		KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, scavenged);
+		release(h, p);
+		spanheap_cache_drain(h);
+		spanheap_scavenge(h, 0, U64_MAX);
+		check(test, h);
+	}
+}
+
+/* More pages than one flush is for, with pages of the right node in between */
+static void node_changes_a_long_span_in_batches(struct kunit *test)
+{
+	u32 nr = BATCH_PAGES + 100, i;
+	struct spanheap *h = test_heap_new(test, &fake_ops, nr + 300, 0);
+	u8 *p = alloc(h, nr);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	for (i = 0; i < nr; i++)
+		set_page_private(fake_page(h, p + i * PAGE_SIZE), i % 10 ? OTHER_NODE : 0);
+	release(h, p);
+	fake.flushes = 0;
+	p = alloc_node(h, nr, GFP_KERNEL, 0);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_EXPECT_TRUE(test, all_of_node(h, p, nr, 0));
+	KUNIT_EXPECT_EQ(test, fake.flushes, 1u);
+	KUNIT_EXPECT_EQ(test, stats(h)->scavenged_bytes, (nr - DIV_ROUND_UP(nr, 10)) * PAGE_SIZE);
+	check(test, h);
+	release(h, p);
+	test_heap_end(h);
+}
+
+/* Without blocking, no page can be taken from the arena: none is of the wrong node, or no span */
+static void node_without_blocking(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u8 *p, *q;
+
+	fake.node = OTHER_NODE;
+	p = alloc(h, 300);
+	release(h, p);
+	p = alloc_node(h, 300, GFP_NOWAIT, 0);
+	KUNIT_EXPECT_NOT_NULL(test, p);		/* preferred only */
+	release(h, p);
+	KUNIT_EXPECT_NULL(test, alloc_node(h, 300, GFP_NOWAIT | __GFP_THISNODE, 0));
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	check(test, h);
+	q = alloc_node(h, 300, GFP_NOWAIT | __GFP_THISNODE, 0);
+	KUNIT_EXPECT_NULL(test, q);
+	spanheap_scavenge(h, 0, U64_MAX);
+	p = alloc_node(h, 300, GFP_NOWAIT | __GFP_THISNODE, 0);
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	KUNIT_EXPECT_TRUE(test, all_of_node(h, p, 300, 0));
+	release(h, p);
+	check(test, h);
+}
+
+static void bad_node_is_refused(struct kunit *test)
+{
+	static const int bad[] = { -2, INT_MIN, INT_MAX, MAX_NUMNODES, MAX_NUMNODES + 1 };
+	struct spanheap *h = test->priv;
+	u32 i, node;
+	u8 *p;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		KUNIT_EXPECT_NULL(test, alloc_node(h, 1, GFP_KERNEL, bad[i]));
+		KUNIT_EXPECT_NULL(test, alloc_node(h, 1, GFP_KERNEL | __GFP_THISNODE, bad[i]));
+	}
+	for (node = 0; node < MAX_NUMNODES; node++) {
+		p = alloc_node(h, 1, GFP_KERNEL, node);
+		KUNIT_EXPECT_EQ(test, !!p, !!node_online(node));
+		release(h, p);
+		p = alloc_node(h, 1, GFP_KERNEL | __GFP_THISNODE, node);
+		KUNIT_EXPECT_EQ(test, !!p, !!node_state(node, N_MEMORY));
+		release(h, p);
+	}
+	KUNIT_EXPECT_NULL(test, alloc_node(h, 0, GFP_KERNEL, 0));
+	KUNIT_EXPECT_NULL(test, alloc_node(h, SIZE_MAX, GFP_KERNEL, 0));
+	p = alloc_node(h, 3, GFP_KERNEL, NUMA_NO_NODE);
+	KUNIT_EXPECT_NOT_NULL(test, p);
+	release(h, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	check(test, h);
+}
+
 static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(is_span_knows_its_addresses),
 	KUNIT_CASE(rcu_free_waits_for_readers),
@@ -224,6 +360,10 @@ static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(unregister_waits_for_rcu_frees),
 	KUNIT_CASE(rcu_free_of_a_span_with_finalizers_is_refused),
 	KUNIT_CASE(bytes_are_rounded_up_to_pages),
+	KUNIT_CASE(node_gets_memory_of_its_own),
+	KUNIT_CASE(node_changes_a_long_span_in_batches),
+	KUNIT_CASE(node_without_blocking),
+	KUNIT_CASE(bad_node_is_refused),
 	{}
 };
 

@@ -60,7 +60,7 @@ static void run_hook(void (**hook)(struct spanheap *h), struct spanheap *h)
 		fn(h);
 }
 
-static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp, int node)
 {
 	struct page **page = (struct page **)h->backend + start;
 	u32 i;
@@ -71,6 +71,7 @@ static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 		page[i] = alloc_page(gfp & ~__GFP_ZERO);
 		if (!page[i])
 			break;
+		set_page_private(page[i], node == NUMA_NO_NODE ? fake.node : node);
 		compat_kasan_use(page_addr(h, start + i), 1, true);
 		memset(page_addr(h, start + i), gfp & __GFP_ZERO ? 0 : DIRTY, PAGE_SIZE);
 		fake.pages_left--;
@@ -78,6 +79,11 @@ static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
 	}
 	spanheap_count_nodes(h, page, i, true);
 	return i;
+}
+
+static int fake_node(struct spanheap *h, u32 idx)
+{
+	return page_private(((struct page **)h->backend)[idx]);
 }
 
 static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **pages)
@@ -92,6 +98,7 @@ static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **page
 			return i;
 		}
 		pages[i] = page[i];
+		set_page_private(page[i], 0);
 		page[i] = NULL;
 		fake.nr_backed--;
 	}
@@ -132,6 +139,7 @@ const struct arena_ops fake_ops = {
 	.reserve = fake_reserve,
 	.unreserve = fake_unreserve,
 	.back = fake_back,
+	.node = fake_node,
 	.unback = fake_unback,
 	.flush = fake_flush,
 	.referenced = fake_referenced,

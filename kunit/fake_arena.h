@@ -19,6 +19,7 @@ struct fake_arena {
 	s64 pages_left;		/* how many more pages can be backed */
 	bool refuse_reserve;
 	bool lost;		/* as if vfree() had unmapped the arena */
+	int node;		/* node of pages that are backed without a node */
 	u32 flushes;
 	s64 nr_backed;		/* pages with memory, of all fake arenas */
 	u32 asked_referenced;	/* how often a free checked for references */

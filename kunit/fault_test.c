@@ -115,6 +115,24 @@ static bool alloc_aligned(struct spanheap *h)
 	return alloc_as(h, NULL, 5, PAGE_SHIFT + 6, 100, GFP_KERNEL);
 }
 
+/* Pages of another node first go, and then each may fail to come */
+static bool prepare_foreign(struct spanheap *h)
+{
+	void *p;
+
+	fake.node = 1;
+	p = alloc(h, 40);
+	release(h, p);
+	spanheap_cache_drain(h);
+	fake.node = 0;
+	return p;
+}
+
+static bool alloc_of_node(struct spanheap *h)
+{
+	return spanheap_heap_alloc_node(h, NULL, 40, GFP_KERNEL | __GFP_NOWARN, 0, _RET_IP_);
+}
+
 static bool grow_span(struct spanheap *h)
 {
 	return resize(h, h->base, 20);
@@ -174,6 +192,7 @@ static const struct step steps[] = {
 	{ "allocate, may not sleep", NULL, alloc_big_nowait, NULL, 4 + 2 * 2 + 520, 1 },
 	{ "allocate a page", NULL, alloc_one, NULL, 4 + 2 + 1, 1 },
 	{ "allocate aligned", NULL, alloc_aligned, NULL, 4 + 2 + 5, 1 },
+	{ "allocate of a node", prepare_foreign, alloc_of_node, NULL, 40, 40 },
 	{ "grow a span", prepare_span, grow_span, NULL, 10, 1 },
 	{ "grow a span and the arena", prepare_span, grow_span_and_arena, NULL, 2 + CHUNK, 1 },
 	/* Needs a record, but there are no spare records */

@@ -26,7 +26,7 @@ static void nothing_unreserve(struct spanheap *h)
 {
 }
 
-static u32 nothing_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp)
+static u32 nothing_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp, int node)
 {
 	return nr;
 }

@@ -12,6 +12,7 @@ t "sizes in bytes are rounded up, and none overflows" driver bytes
 t "spanheap_is_span() knows every address of a span, and no other" driver isspan
 t "what is freed after a grace period is there for its readers, and unload waits" driver rcu
 silent() { ! dmesg | grep -E 'is gone and leaves'; }
+t "spans of a node on a machine that has one" driver node
 t "nothing was left by a client or a module" silent
 nothing() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
 t "nothing is left in use" nothing

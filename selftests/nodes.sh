@@ -22,6 +22,8 @@ if [ "$(cat /sys/module/spanheap/parameters/cache_kb)" -ge 128 ]; then
 else
 	skip "spans of 64 pages come from the shelf of the other node" "too long, or too many, for such caches"
 fi
+driver() { insmod /spanheap_driver_test.ko run="$1" || { dmesg | grep 'not true' | tail -n 2; return 1; }; rmmod spanheap_driver_test && check_ok; }
+t "spans of a node have its memory, whatever the caches have" driver node
 t "the API is the same there" run process
 t "4 CPUs allocate, free and release for 8 s" run stress seconds=8
 nothing() { [ "$(val inuse_bytes)" = 0 ] && echo 1 >$H/release && [ "$(val idle_bytes)" = "$(val released_bytes)" ]; }

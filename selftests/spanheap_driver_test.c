@@ -124,8 +124,58 @@ static int test_rcu(void)
 	return 0;
 }
 
+static bool all_of_node(const void *p, u32 nr, int node)
+{
+	for (; nr; nr--, p += PAGE_SIZE)
+		if (page_to_nid(vmalloc_to_page(p)) != node)
+			return false;
+	return true;
+}
+
+static int of_node(u32 nr, int node)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
+	void *p, *q;
+
+	/* Warm memory, of whatever node this task is on */
+	p = spanheap_alloc(client, nr, GFP_KERNEL);
+	q = spanheap_alloc_node(client, nr, GFP_KERNEL, 1 - node);
+	EXPECT(p && (q || !node_online(1 - node)));
+	spanheap_free(p);
+	spanheap_free(q);
+	p = spanheap_alloc_node(client, nr, gfp | __GFP_THISNODE, node);
+	EXPECT(!!p == !!node_state(node, N_MEMORY));
+	q = spanheap_alloc_node(client, nr, gfp, node);
+	EXPECT(!!q == !!node_online(node));
+	if (p) {
+		EXPECT(all_of_node(p, nr, node) && all_of_node(q, nr, node));
+		memset(p, 1, nr * PAGE_SIZE);
+		memset(q, 2, nr * PAGE_SIZE);
+		EXPECT(!memchr_inv(p, 1, nr * PAGE_SIZE));
+	}
+	spanheap_free(p);
+	spanheap_free(q);
+	return 0;
+}
+
+static int test_node(void)
+{
+	static const u32 sizes[] = { 1, 16, 300, 5000 };
+	static const int bad[] = { -2, INT_MIN, INT_MAX, MAX_NUMNODES };
+	int err = 0, node;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes) && !err; i++)
+		for (node = 0; node < 2 && !err; node++)
+			err = of_node(sizes[i], node);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT(!spanheap_alloc_node(client, 1, GFP_KERNEL | __GFP_NOWARN, bad[i]));
+	return err;
+}
+
 static const struct test_case cases[] = {
 	{ "bytes", test_bytes }, { "isspan", test_isspan }, { "rcu", test_rcu },
+	{ "node", test_node },
 	{}
 };
 

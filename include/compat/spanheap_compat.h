@@ -18,10 +18,11 @@
 #if defined(SPANHEAP_NEW_BULK) == defined(SPANHEAP_OLD_BULK)
 #error "include/compat/probe.mk cannot tell which alloc_pages_bulk() this kernel has"
 #elif defined(SPANHEAP_NEW_BULK)
-#define compat_alloc_pages_bulk(gfp, nr, pages) alloc_pages_bulk(gfp, nr, pages)
+#define compat_alloc_pages_bulk(gfp, node, nr, pages) \
+	alloc_pages_bulk_node(gfp, node, nr, pages)
 #else
-#define compat_alloc_pages_bulk(gfp, nr, pages) \
-	alloc_pages_bulk_array(gfp, nr, pages)
+#define compat_alloc_pages_bulk(gfp, node, nr, pages) \
+	alloc_pages_bulk_array_node(gfp, node, nr, pages)
 #endif
 
 /* Since 6.3 a function sets the flags of a mapping */
