@@ -10,6 +10,7 @@
  */
 #define pr_fmt(fmt) "spanheap: " fmt
 
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -21,6 +22,7 @@
 #define RETRY_TICKS	max(HZ / 50, 1)	/* between two attempts of __GFP_NOFAIL */
 #define RELEASE_WAITS	64u	/* batches of releasers an allocation waits for, at most */
 #define CLEAR_BATCH	1024u	/* pages cleared between two checks for a fatal signal */
+#define BULK_SPANS	64u	/* in one section of the caches, at most */
 
 /* ---- allocation: a cached span ---- */
 
@@ -789,4 +791,205 @@ void spanheap_heap_free_rcu(struct spanheap *h, const void *addr, unsigned long 
 	spanheap_specials_freed(h, &specials);
 	s->rcu_caller = caller;
 	call_rcu(&s->rcu, free_after_grace);
+}
+
+/* ---- many at once: one section of the caches for up to BULK_SPANS spans ---- */
+
+/* How many spans of nr pages come before the next sample of the profile, n at most */
+static u32 before_sample(const struct span_cache *c, u32 nr, u32 n)
+{
+	s64 room = c->prof_at - c->n.popped_pages;
+
+	return room < 0 ? 0 : min_t(s64, n, div_s64(room, nr));
+}
+
+/* In the section: i spans of nr pages go to the client */
+static void count_bulk_alloc(struct span_cache *c, struct spanheap_client *client, bool charged,
+			     u32 nr, u32 i)
+{
+	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
+
+	if (likely(!charged))
+		count_in(client, n, nr * i);
+	n->allocs += i;
+	WRITE_ONCE(c->n.allocs, c->n.allocs + i);	/* before the pages, see cache_sum() */
+	WRITE_ONCE(c->n.popped_pages, c->n.popped_pages + nr * i);
+}
+
+/* Up to n spans out of the cache, OWNED and counted. What a cache lacks, single ones get. */
+static u32 pop_bulk(struct spanheap *h, struct spanheap_client *client, u32 nr, gfp_t gfp,
+		    struct span **spans, u32 n)
+{
+	struct span_cache *c = cache_enter(&h->caches);
+	bool limited;
+	u32 i = 0;
+
+	if (!c)
+		return 0;
+	if (static_branch_likely(&spanheap_prof_key))
+		n = before_sample(c, nr, n);
+	limited = READ_ONCE(client->limit_pages);
+	if (unlikely(limited) && !spanheap_charge_exact(client, nr * n))
+		n = 0;
+	while (i < n) {
+		struct span *s = cache_pop(&h->caches, c, nr, NULL);
+
+		if (!s)
+			break;
+		if (unlikely(!span_move(h, s, SPAN_CACHED, SPAN_OWNED)))
+			continue;
+		spans[i++] = s;
+		if (!wants_zero(s, client, gfp))
+			continue;
+		if (s->needzero)
+			c->n.zeroed_pages += nr;
+		else
+			c->n.zero_skipped_pages += nr;
+	}
+	if (unlikely(limited))
+		spanheap_uncharge(client, nr * (n - i));
+	count_bulk_alloc(c, client, limited, nr, i);
+	cache_leave(c);
+	return i;
+}
+
+/* Up to n spans of nr pages that were cached; as alloc_cached() */
+static u32 alloc_bulk_cached(struct spanheap *h, struct spanheap_client *client, u32 nr,
+			     gfp_t gfp, u32 n, void **addrs, unsigned long caller)
+{
+	struct span *spans[BULK_SPANS];
+	u32 got = pop_bulk(h, client, nr, gfp, spans, min(n, BULK_SPANS)), done = 0, i;
+
+	for (i = 0; i < got; i++) {
+		struct span *s = spans[i];
+		void *addr = span_addr(h, s);
+
+		if (wants_zero(s, client, gfp) && s->needzero)
+			spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
+		compat_kasan_use(addr, nr, true);
+		trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller, client->name);
+		if (likely(spanheap_publish(h, s, READ_ONCE(s->word), client, 0, caller, 0)))
+			addrs[done++] = addr;
+	}
+	return done;
+}
+
+u32 spanheap_heap_alloc_bulk(struct spanheap *h, struct spanheap_client *client, size_t nr_pages,
+			     gfp_t gfp, u32 n, void **addrs, unsigned long caller)
+{
+	u32 done = 0;
+	bool cached;
+
+	spanheap_might_alloc(gfp);
+	if (!client)
+		client = h->anon;
+	cached = cacheable(h, nr_pages, 0, 0, gfp) && !client->uncached;
+	while (done < n) {
+		if (cached)
+			done += alloc_bulk_cached(h, client, nr_pages, gfp, n - done,
+						  addrs + done, caller);
+		if (done == n)
+			break;
+		addrs[done] = spanheap_heap_alloc(h, client, nr_pages, 0, 0, gfp, caller);
+		if (!addrs[done])
+			break;
+		done++;
+	}
+	return done;
+}
+
+/* Spans of one client and one length, claimed in a section and not yet counted */
+struct bulk_free {
+	struct spanheap_client *client;
+	u32 nr_pages;
+	u32 n;
+};
+
+static void count_bulk_free(struct span_cache *c, const struct bulk_free *b)
+{
+	struct client_counts *n = per_cpu_ptr(b->client->counts, c->cpu);
+	u32 pages = b->nr_pages * b->n;
+
+	if (unlikely(READ_ONCE(b->client->limit_pages)))
+		spanheap_uncharge(b->client, pages);
+	else
+		count_out(b->client, n, pages);
+	n->frees += b->n;
+	WRITE_ONCE(c->n.frees, c->n.frees + b->n);	/* before the pages, see cache_sum() */
+	WRITE_ONCE(c->n.pushed_pages, c->n.pushed_pages + pages);
+}
+
+/* Claim spans at addrs that a cache may take, and count them; how many, up to the first other */
+static u32 claim_bulk(struct spanheap *h, struct span_cache *c, void **addrs, u32 n,
+		      struct span **spans, unsigned long caller)
+{
+	struct bulk_free b = {};
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		struct seen seen = look(h, addrs[i]);
+		struct span *s = seen.s;
+
+		if (!may_cache(h, addrs[i], seen) || !claim_seen(seen))
+			break;
+		if (s->client != b.client || s->nr_pages != b.nr_pages) {
+			if (b.n)
+				count_bulk_free(c, &b);
+			b = (struct bulk_free) { .client = s->client, .nr_pages = s->nr_pages };
+		}
+		b.n++;
+		compat_kasan_use(addrs[i], b.nr_pages, false);
+		trace_spanheap_free((unsigned long)addrs[i], b.nr_pages, caller, b.client->name);
+		if (s->obj_size)
+			c->n.extra_objects -= extra_objects(b.nr_pages, s->obj_size);
+		s->writer = b.client->writer;
+		WRITE_ONCE(s->client, NULL);
+		s->needzero = true;
+		s->freer = caller;
+		spans[i] = s;
+	}
+	if (b.n)
+		count_bulk_free(c, &b);
+	return i;
+}
+
+/* The spans at addrs go into the cache: how many, up to the first that may not */
+static u32 free_bulk_cached(struct spanheap *h, void **addrs, u32 n, unsigned long caller)
+{
+	struct span_cache *c = cache_enter(&h->caches);
+	struct llist_node *spill[BULK_SPANS];
+	struct span *spans[BULK_SPANS];
+	u32 got, i, spills = 0;
+
+	if (!c)
+		return 0;
+	got = claim_bulk(h, c, addrs, min(n, BULK_SPANS), spans, caller);
+	for (i = 0; i < got; i++) {
+		/* CACHED now that it is counted: the invariant check compares */
+		if (unlikely(!span_move(h, spans[i], SPAN_OWNED, SPAN_CACHED)))
+			continue;
+		spill[spills] = cache_push(&h->caches, c, spans[i]);
+		if (unlikely(spill[spills]))
+			spills++;
+	}
+	cache_leave(c);
+	if (unlikely(spills)) {
+		for (i = 0; i < spills; i++)
+			spanheap_put_cached(h, spill[i]);
+		scav_poke(h);
+	}
+	return got;
+}
+
+void spanheap_heap_free_bulk(struct spanheap *h, u32 n, void **addrs, unsigned long caller)
+{
+	u32 i = 0;
+
+	while (i < n) {
+		/* Spans that are cleared when they are freed are cleared one by one */
+		if (h->caches.cpu && !want_init_on_free())
+			i += free_bulk_cached(h, addrs + i, n - i, caller);
+		if (i < n)
+			spanheap_heap_free(h, addrs[i++], caller);
+	}
 }

@@ -67,6 +67,49 @@ void *spanheap_alloc_node(struct spanheap_client *client, size_t nr_pages, gfp_t
 }
 EXPORT_SYMBOL_GPL(spanheap_alloc_node);
 
+/* ---- many at once ---- */
+
+/**
+ * spanheap_alloc_bulk() - allocate several spans of one length
+ * @client: who pays, or NULL
+ * @nr_pages: length of each in pages, at least 1
+ * @gfp: as for spanheap_alloc()
+ * @n: how many
+ * @addrs: array of @n addresses, to be written
+ *
+ * What the CPU's cache has comes for less than by as many calls of spanheap_alloc(); the
+ * rest as from these. Ends at the first that cannot be had, which is counted and logged.
+ *
+ * Context: As spanheap_alloc(). Preemption is off for up to 64 spans at a time.
+ * Return: how many spans there are, @n or less: the first elements of @addrs. What is in
+ * the others is undefined.
+ */
+unsigned int spanheap_alloc_bulk(struct spanheap_client *client, size_t nr_pages, gfp_t gfp,
+				 unsigned int n, void **addrs)
+{
+	if (!spanheap_heap || IS_ERR(client))
+		return 0;
+	return spanheap_heap_alloc_bulk(spanheap_heap, client, nr_pages, gfp, n, addrs, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_alloc_bulk);
+
+/**
+ * spanheap_free_bulk() - free several spans
+ * @n: how many
+ * @addrs: what allocations of any kind returned, or NULL; of any lengths and clients
+ *
+ * As spanheap_free() of each of them, for less where the CPU's cache takes it. An element
+ * that is a bad free is reported, and the others are freed.
+ *
+ * Context: As spanheap_free(). Preemption is off for up to 64 spans at a time.
+ */
+void spanheap_free_bulk(unsigned int n, void **addrs)
+{
+	if (spanheap_heap)
+		spanheap_heap_free_bulk(spanheap_heap, n, addrs, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_free_bulk);
+
 /* ---- frees ---- */
 
 /**

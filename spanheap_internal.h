@@ -619,6 +619,10 @@ void spanheap_heap_free(struct spanheap *h, const void *addr,
 void spanheap_heap_free_rcu(struct spanheap *h, const void *addr, unsigned long caller);
 void *spanheap_heap_alloc_node(struct spanheap *h, struct spanheap_client *client,
 			       size_t nr_pages, gfp_t gfp, int node, unsigned long caller);
+u32 spanheap_heap_alloc_bulk(struct spanheap *h, struct spanheap_client *client,
+			     size_t nr_pages, gfp_t gfp, u32 n, void **addrs,
+			     unsigned long caller);
+void spanheap_heap_free_bulk(struct spanheap *h, u32 n, void **addrs, unsigned long caller);
 bool spanheap_back(struct spanheap *h, struct span *s, gfp_t gfp, int node);
 struct span *spanheap_alloc_reserve(struct spanheap *h, u32 nr, gfp_t gfp);
 

@@ -54,6 +54,42 @@ static u64 name##_pairs(u32 nr, u32 n)					\
 }
 
 PAIRS(spanheap, spanheap_alloc(client, nr, GFP_KERNEL), spanheap_free(p))
+
+#define HELD	64u
+
+static void *held[HELD];
+
+/* HELD spans are allocated, then freed: n pairs, one by one or all at once */
+static u64 singles_pairs(u32 nr, u32 n)
+{
+	u64 start = ktime_get_ns();
+	u32 i, done;
+
+	for (done = 0; done < n; done += HELD) {
+		for (i = 0; i < HELD; i++) {
+			held[i] = spanheap_alloc(client, nr, GFP_KERNEL);
+			if (unlikely(!held[i]))
+				return 0;
+		}
+		for (i = 0; i < HELD; i++)
+			spanheap_free(held[i]);
+	}
+	return max(div_u64((ktime_get_ns() - start) * n, done), 1ULL);
+}
+
+static u64 bulk_pairs(u32 nr, u32 n)
+{
+	u64 start = ktime_get_ns();
+	u32 done;
+
+	for (done = 0; done < n; done += HELD) {
+		if (unlikely(spanheap_alloc_bulk(client, nr, GFP_KERNEL, HELD, held) != HELD))
+			return 0;
+		spanheap_free_bulk(HELD, held);
+	}
+	return max(div_u64((ktime_get_ns() - start) * n, done), 1ULL);
+}
+
 PAIRS(uncached, spanheap_heap_alloc(uncached, NULL, nr, 0, 0, GFP_KERNEL, _RET_IP_),
       spanheap_heap_free(uncached, p, _RET_IP_))
 PAIRS(alloc_pages, alloc_pages(GFP_KERNEL, order_base_2(nr)), __free_pages(p, order_base_2(nr)))
@@ -78,6 +114,8 @@ static const struct pair {
 } pairs[] = {
 	{ "spanheap", spanheap_pairs,
 	  { 1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536 } },
+	{ "spanheap, 64 held", singles_pairs, { 1, 2, 4, 16, 64 } },
+	{ "spanheap, 64 in bulk", bulk_pairs, { 1, 2, 4, 16, 64 } },
 	{ "spanheap, no caches", uncached_pairs,
 	  { 1, 16, 32, 64, 256, 1024, 4096, 16384, 65536 } },
 	{ "alloc_pages", alloc_pages_pairs, { 1, 2, 4, 8, 16, 64, 256 } },

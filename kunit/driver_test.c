@@ -353,6 +353,166 @@ static void bad_node_is_refused(struct kunit *test)
 	check(test, h);
 }
 
+/* ---- many at once ---- */
+
+#define MANY	150u
+
+static noinline u32 alloc_bulk(struct spanheap *h, struct spanheap_client *c, size_t nr,
+			       gfp_t gfp, u32 n, void **addrs)
+{
+	return spanheap_heap_alloc_bulk(h, c, nr, gfp | __GFP_NOWARN, n, addrs, _RET_IP_);
+}
+
+static noinline void free_bulk(struct spanheap *h, u32 n, void **addrs)
+{
+	spanheap_heap_free_bulk(h, n, addrs, _RET_IP_);
+}
+
+/* As many single allocations and frees, by contents and by all counters, cold and warm */
+static void bulk_is_as_many_singles(struct kunit *test)
+{
+	static const u32 sizes[] = { 1, 3, 13 };
+	struct spanheap *h = test->priv;
+	static void *p[MANY];
+	u32 i, j, round;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (round = 0; round < 3; round++) {
+			u64 bytes = sizes[i] * PAGE_SIZE;
+			struct spanheap_stats before = *stats(h);
+			gfp_t gfp = round == 1 ? __GFP_ZERO : 0;
+
+			KUNIT_ASSERT_EQ(test, alloc_bulk(h, NULL, sizes[i], GFP_KERNEL | gfp,
+							 MANY, p), MANY);
+			for (j = 0; j < MANY; j++) {
+				KUNIT_EXPECT_TRUE(test, !gfp || !memchr_inv(p[j], 0, bytes));
+				memset(p[j], j, bytes);
+			}
+			KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, MANY * bytes);
+			KUNIT_EXPECT_EQ(test, stats(h)->spans, MANY);
+			KUNIT_EXPECT_EQ(test, stats(h)->objects, MANY);
+			KUNIT_EXPECT_EQ(test, stats(h)->allocs, before.allocs + MANY);
+			KUNIT_EXPECT_EQ(test, counts(h->anon).pages, MANY * sizes[i]);
+			KUNIT_EXPECT_EQ(test, gfp ? stats(h)->zeroed_bytes +
+					stats(h)->zero_skipped_bytes - before.zeroed_bytes -
+					before.zero_skipped_bytes : 0, gfp ? MANY * bytes : 0);
+			for (j = 0; j < MANY; j++)
+				KUNIT_EXPECT_NULL(test, memchr_inv(p[j], j, bytes));
+			check(test, h);
+			free_bulk(h, MANY, p);
+			KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+			KUNIT_EXPECT_EQ(test, stats(h)->frees, before.frees + MANY);
+			KUNIT_EXPECT_EQ(test, counts(h->anon).pages, 0);
+			KUNIT_EXPECT_EQ(test, counts(h->anon).frees, before.frees + MANY);
+			check(test, h);
+		}
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 0);
+}
+
+static void bulk_of_nothing_and_of_nonsense(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	void *p[2] = { NULL, NULL };
+
+	KUNIT_EXPECT_EQ(test, alloc_bulk(h, NULL, 1, GFP_KERNEL, 0, p), 0u);
+	KUNIT_EXPECT_EQ(test, alloc_bulk(h, NULL, 1, GFP_KERNEL, 0, NULL), 0u);
+	free_bulk(h, 0, NULL);
+	free_bulk(h, 2, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 0);
+	KUNIT_EXPECT_EQ(test, alloc_bulk(h, NULL, 0, GFP_KERNEL, 2, p), 0u);
+	KUNIT_EXPECT_EQ(test, alloc_bulk(h, NULL, SIZE_MAX, GFP_KERNEL, 2, p), 0u);
+	KUNIT_EXPECT_EQ(test, alloc_bulk(h, NULL, 1UL << 32, GFP_KERNEL, 2, p), 0u);
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 3);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	check(test, h);
+}
+
+/* Each bad element is counted once, and the good ones beside it are freed */
+static void bulk_free_of_bad_addresses(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	u8 *a = alloc(h, 2), *b = alloc(h, 20), *c = alloc(h, 2), *kept = alloc(h, 4), *freed;
+	void *objects = alloc_as(h, NULL, 2, 0, 100, GFP_KERNEL);
+	int local;
+	void *p[] = { a, a, NULL, &local, b + PAGE_SIZE, b, kept + 8, objects, NULL, c, b };
+
+	freed = alloc(h, 2);
+	release(h, freed);
+	p[8] = freed;
+	free_bulk(h, ARRAY_SIZE(p), p);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 6);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 4 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, stats(h)->spans, 1);
+	KUNIT_EXPECT_EQ(test, stats(h)->objects, 1);
+	release(h, kept);
+	check(test, h);
+}
+
+/* Clients of every kind, mixed in one free; a limit ends an allocation where it should */
+static void bulk_knows_its_clients(struct kunit *test)
+{
+	static const struct spanheap_client_ops swept = { .sweep = sweep_dead };
+	struct spanheap *h = test->priv;
+	const struct spanheap_client_attr attrs[] = {
+		{ .name = "plain" }, { .name = "limited", .limit_bytes = 62 * PAGE_SIZE },
+		{ .name = "shared", .flags = SPANHEAP_SHARED_PAGES },
+		{ .name = "guarded", .flags = SPANHEAP_GUARD },
+		{ .name = "swept", .ops = &swept, .priv = h },
+		{ .name = "trusting", .flags = SPANHEAP_SKIP_INIT },
+	};
+	struct spanheap_client *c[ARRAY_SIZE(attrs)];
+	static void *p[ARRAY_SIZE(attrs) * 30], *one[30];
+	u32 i, j, n, got;
+
+	for (i = 0; i < ARRAY_SIZE(attrs); i++) {
+		c[i] = spanheap_heap_register(h, &attrs[i]);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(c[i]));
+	}
+	for (n = 0; n < 3; n++) {
+		memset(p, 0, sizeof(p));
+		for (i = 0; i < ARRAY_SIZE(attrs); i++) {
+			got = alloc_bulk(h, c[i], 3, GFP_KERNEL, 30, one);
+			KUNIT_EXPECT_EQ(test, got, i == 1 ? 20u : 30u);
+			KUNIT_EXPECT_EQ(test, counts(c[i]).pages, got * 3);
+			KUNIT_EXPECT_EQ(test, counts(c[i]).allocs, (n + 1) * got);
+			for (j = 0; j < got; j++)
+				p[j * ARRAY_SIZE(attrs) + i] = one[j];
+		}
+		check(test, h);
+		free_bulk(h, ARRAY_SIZE(p), p);
+		for (i = 0; i < ARRAY_SIZE(attrs); i++) {
+			KUNIT_EXPECT_EQ(test, counts(c[i]).pages, 0);
+			KUNIT_EXPECT_EQ(test, counts(c[i]).frees, counts(c[i]).allocs);
+		}
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, n + 1);
+		check(test, h);
+	}
+	for (i = 0; i < ARRAY_SIZE(attrs); i++)
+		spanheap_heap_unregister(c[i]);
+	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
+	check(test, h);
+}
+
+/* A full arena: what fits is there */
+static void bulk_ends_where_the_arena_does(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	static void *p[ARENA];
+	u32 n = alloc_bulk(h, NULL, 16, GFP_KERNEL, ARENA, p);
+
+	KUNIT_EXPECT_EQ(test, n, ARENA / 16);
+	KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, 1);
+	free_bulk(h, n, p);
+	n = alloc_bulk(h, NULL, 1, GFP_KERNEL, ARENA, p);
+	KUNIT_EXPECT_EQ(test, n, ARENA);
+	check(test, h);
+	free_bulk(h, n, p);
+	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+	check(test, h);
+}
+
 static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(is_span_knows_its_addresses),
 	KUNIT_CASE(rcu_free_waits_for_readers),
@@ -364,6 +524,11 @@ static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(node_changes_a_long_span_in_batches),
 	KUNIT_CASE(node_without_blocking),
 	KUNIT_CASE(bad_node_is_refused),
+	KUNIT_CASE(bulk_is_as_many_singles),
+	KUNIT_CASE(bulk_of_nothing_and_of_nonsense),
+	KUNIT_CASE(bulk_free_of_bad_addresses),
+	KUNIT_CASE(bulk_knows_its_clients),
+	KUNIT_CASE(bulk_ends_where_the_arena_does),
 	{}
 };
 

@@ -255,6 +255,36 @@ static void failed_allocation_loses_nothing_cached(struct kunit *test)
 		fail_each(test, &steps[i], 256);
 }
 
+/* A bulk allocation has what it got before the failure, and nothing else */
+static void failed_bulk_keeps_what_it_has(struct kunit *test)
+{
+	u32 n, nr = 70, got, failures = 0, i;
+	static void *p[70];
+	int left = 0;
+
+	for (n = 1; !left; n += 5) {
+		struct spanheap *h = test_heap_new(test, &fake_ops, SMALL_ARENA, n % 2 ? 256 : 0);
+
+		for (i = 0; i < 30; i++)	/* half of it is warm */
+			p[i] = alloc(h, 3);
+		spanheap_heap_free_bulk(h, 30, p, _RET_IP_);
+		compat_fail_nth(n);
+		got = spanheap_heap_alloc_bulk(h, NULL, 3, GFP_KERNEL | __GFP_NOWARN, nr, p,
+					       _RET_IP_);
+		left = compat_fail_nth(0);
+		failures += got < nr;
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, got * 3 * PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, stats(h)->failed_allocs, got < nr);
+		check(test, h);
+		spanheap_heap_free_bulk(h, got, p, _RET_IP_);
+		KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
+		check(test, h);
+		test_heap_end(h);
+		KUNIT_ASSERT_LT(test, n, 2000u);
+	}
+	KUNIT_EXPECT_GT(test, failures, 20u);
+}
+
 /* Free and release spans. True: an allocation was made, and fault injection failed it. */
 static bool free_and_release(struct kunit *test)
 {
@@ -485,6 +515,7 @@ static void failed_page_of_the_real_arena_loses_nothing(struct kunit *test)
 static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_allocation_loses_nothing),
 	KUNIT_CASE(failed_allocation_loses_nothing_cached),
+	KUNIT_CASE(failed_bulk_keeps_what_it_has),
 	KUNIT_CASE(failed_finalizer_leaves_nothing),
 	KUNIT_CASE(freeing_and_releasing_never_allocate),
 	KUNIT_CASE(failed_creation_leaves_nothing),

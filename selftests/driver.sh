@@ -13,6 +13,7 @@ t "spanheap_is_span() knows every address of a span, and no other" driver isspan
 t "what is freed after a grace period is there for its readers, and unload waits" driver rcu
 silent() { ! dmesg | grep -E 'is gone and leaves'; }
 t "spans of a node on a machine that has one" driver node
+t "spans in bulk, by four tasks at once" driver bulk
 t "nothing was left by a client or a module" silent
 nothing() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
 t "nothing is left in use" nothing

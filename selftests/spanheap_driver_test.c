@@ -173,9 +173,58 @@ static int test_node(void)
 	return err;
 }
 
+#define BULK	1000
+
+/* Four tasks at once, so that magazines travel; every span is its task's alone */
+static atomic_t bulk_errors;
+
+static int bulk_thread(void *data)
+{
+	void **p = kvcalloc(BULK, sizeof(*p), GFP_KERNEL);
+	u32 nr = 1 + (unsigned long)data, round, i, n;
+
+	for (round = 0; p && round < 30; round++) {
+		n = spanheap_alloc_bulk(client, nr, GFP_KERNEL, BULK, p);
+		if (n != BULK)
+			atomic_inc(&bulk_errors);
+		for (i = 0; i < n; i++)
+			memset(p[i], i, nr * PAGE_SIZE);
+		for (i = 0; i < n; i++)
+			if (memchr_inv(p[i], i, nr * PAGE_SIZE))
+				atomic_inc(&bulk_errors);
+		spanheap_free_bulk(n, p);
+		cond_resched();
+	}
+	if (!p)
+		atomic_inc(&bulk_errors);
+	kvfree(p);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+static int test_bulk(void)
+{
+	struct spanheap_stats before = stats();
+	void *p[3] = {};
+
+	EXPECT(!run_threads(bulk_thread));
+	EXPECT(!atomic_read(&bulk_errors));
+	EXPECT(!spanheap_alloc_bulk(client, 1, GFP_KERNEL, 0, NULL));
+	EXPECT(!spanheap_alloc_bulk(client, 0, GFP_KERNEL | __GFP_NOWARN, 3, p));
+	EXPECT(!spanheap_alloc_bulk(client, SIZE_MAX, GFP_KERNEL | __GFP_NOWARN, 3, p));
+	EXPECT(spanheap_alloc_bulk(client, 2, GFP_ATOMIC, 3, p) == 3);
+	p[1] += PAGE_SIZE;
+	spanheap_free_bulk(3, p);
+	spanheap_free(p[1] - PAGE_SIZE);
+	EXPECT(stats().invalid_frees == before.invalid_frees + 1);
+	EXPECT(stats().inuse_bytes == before.inuse_bytes);
+	return 0;
+}
+
 static const struct test_case cases[] = {
 	{ "bytes", test_bytes }, { "isspan", test_isspan }, { "rcu", test_rcu },
-	{ "node", test_node },
+	{ "node", test_node }, { "bulk", test_bulk },
 	{}
 };
 

@@ -216,7 +216,10 @@ void *spanheap_alloc_bytes(struct spanheap_client *client, size_t bytes,
 			   gfp_t gfp) __malloc __alloc_size(2);
 void *spanheap_alloc_node(struct spanheap_client *client, size_t nr_pages, gfp_t gfp,
 			  int node) __malloc;
+unsigned int spanheap_alloc_bulk(struct spanheap_client *client, size_t nr_pages, gfp_t gfp,
+				 unsigned int n, void **addrs);
 void spanheap_free(const void *addr);
+void spanheap_free_bulk(unsigned int n, void **addrs);
 void spanheap_free_rcu(const void *addr);
 bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp);
 
