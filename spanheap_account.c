@@ -364,35 +364,47 @@ void __spanheap_use_begin(struct spanheap *h, struct span *s, struct spanheap_cl
 }
 
 /* Free the guard behind s. If spanheap_drop() still has to unback it, that also frees it. */
-static void __end_guard(struct spanheap *h, struct span *s)
+void __spanheap_end_guard(struct spanheap *h, struct span *s)
 {
 	struct span *guard = *map_slot(h, span_end(s));
 
+	lockdep_assert_held(&h->lock);
 	guard->guard = false;
 	if (span_state(guard) != SPAN_RELEASING)
 		__spanheap_put(h, guard);
 }
 
-/* Undo the charge and the counting of s, OWNED, which was never handed out */
-void __spanheap_use_cancel(struct spanheap *h, struct span *s)
+/* Undo __spanheap_use_begin() */
+static void __uncount(struct spanheap *h, struct span *s)
 {
 	lockdep_assert_held(&h->lock);
-	spanheap_uncharge(s->client, s->nr_pages);
 	s->client->allocs--;
 	h->allocs--;
 	h->extra_objects -= extra_objects(s->nr_pages, s->obj_size);
 }
 
-/* Undo __spanheap_use_begin() and the charge: s, OWNED, was never handed out */
+/* Undo the charge and the counting of s, OWNED, which was never handed out */
+void __spanheap_use_cancel(struct spanheap *h, struct span *s)
+{
+	spanheap_uncharge(s->client, s->nr_pages);
+	__uncount(h, s);
+}
+
+/* s, OWNED and not charged, was never handed out: undo the counting, and s becomes free */
+void __spanheap_use_undo(struct spanheap *h, struct span *s)
+{
+	__uncount(h, s);
+	if (s->guarded)
+		__spanheap_end_guard(h, s);
+	__spanheap_put(h, s);
+}
+
 void spanheap_use_undo(struct spanheap *h, struct span *s)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&h->lock, flags);
-	__spanheap_use_cancel(h, s);
-	if (s->guarded)
-		__end_guard(h, s);
-	__spanheap_put(h, s);
+	__spanheap_use_undo(h, s);
 	spin_unlock_irqrestore(&h->lock, flags);
 	scav_poke(h);
 }
@@ -430,7 +442,7 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
 	s->needzero = !cleared;
 	s->writer = s->client->writer;
 	if (s->guarded)
-		__end_guard(h, s);
+		__spanheap_end_guard(h, s);
 	if (drop || spanheap_frees_later(s)) {
 		__spanheap_defer(h, s, drop ? &h->dropping : &h->freeing);
 		queue_work(spanheap_wq, &h->free_work);

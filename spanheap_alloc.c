@@ -368,19 +368,17 @@ static bool wait_for_release(struct spanheap *h)
 }
 
 /*
- * Returns a span from the free lists, OWNED, charged and counted, or ERR_PTR. Tries in this
- * order: free spans; spans that a sweep frees; growth; spans that releasers hold at the
- * moment; cached spans.
+ * Returns a span from the free lists, OWNED and counted, or ERR_PTR. The caller charges it.
+ * Tries in this order: free spans; spans that a sweep frees; growth; spans that releasers
+ * hold at the moment; cached spans.
  */
-static struct span *alloc_span(struct spanheap *h, struct spanheap_client *client, u32 nr,
-			       u32 align, u32 obj_size, gfp_t gfp)
+struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client, u32 nr,
+			   u32 align, u32 obj_size, gfp_t gfp)
 {
 	bool may_sweep = spanheap_may_reclaim(gfp), may_wait = gfpflags_allow_blocking(gfp);
 	struct span *s;
 	u32 i;
 
-	if (!charge_or_sweep(h, client, nr, may_sweep))
-		return ERR_PTR(-EDQUOT);
 	/* Complete deferred frees of long spans first, so that the heap need not grow */
 	if (nr > FREE_NOW_PAGES && may_wait && READ_ONCE(h->nr_releasing))
 		spanheap_finish_frees(h);
@@ -397,27 +395,30 @@ static struct span *alloc_span(struct spanheap *h, struct spanheap_client *clien
 		spanheap_cache_drain(h);
 		s = carve(h, client, nr, align, obj_size, gfp, true);
 	}
-	if (IS_ERR(s))
-		spanheap_uncharge(client, nr);
 	return s;
 }
 
 /*
- * alloc_span(), then memory for all pages of the span; from that node unless node is
- * NUMA_NO_NODE
+ * A span, OWNED, charged and counted, with memory for all of its pages, or ERR_PTR. The
+ * memory is from that node, unless node is NUMA_NO_NODE.
  */
 static struct span *alloc_backed_span(struct spanheap *h, struct spanheap_client *client,
 				      u32 nr, u32 align, u32 obj_size, gfp_t gfp, int node)
 {
-	struct span *s = alloc_span(h, client, nr, align, obj_size, gfp);
+	struct span *s;
 
-	if (IS_ERR(s))
-		return s;
-	if ((node == NUMA_NO_NODE || spanheap_drop_foreign(h, s, node, gfp)) &&
-	    spanheap_back(h, s, gfp, node))
-		return s;
-	spanheap_use_undo(h, s);
-	return ERR_PTR(-ENOMEM);
+	if (!charge_or_sweep(h, client, nr, spanheap_may_reclaim(gfp)))
+		return ERR_PTR(-EDQUOT);
+	s = spanheap_take(h, client, nr, align, obj_size, gfp);
+	if (!IS_ERR(s)) {
+		if ((node == NUMA_NO_NODE || spanheap_drop_foreign(h, s, node, gfp)) &&
+		    spanheap_back(h, s, gfp, node))
+			return s;
+		spanheap_use_undo(h, s);
+		s = ERR_PTR(-ENOMEM);
+	}
+	spanheap_uncharge(client, nr);
+	return s;
 }
 
 /* A span for the reserve of a client, OWNED, backed and counted to the anonymous client */
@@ -881,6 +882,8 @@ u32 spanheap_heap_alloc_bulk(struct spanheap *h, struct spanheap_client *client,
 	bool cached;
 
 	spanheap_might_alloc(gfp);
+	if (IS_ENABLED(CONFIG_LOCKDEP))
+		spanheap_might_sweep(gfp);
 	if (!client)
 		client = h->anon;
 	cached = cacheable(h, nr_pages, 0, 0, gfp) && !client->uncached;

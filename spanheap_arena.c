@@ -110,6 +110,34 @@ static u32 arena_unback(struct spanheap *h, u32 start, u32 nr, struct page **pag
 	return done;
 }
 
+/* Up to BACK_BATCH pages */
+static u32 move_batch(struct spanheap *h, void *from, void *to, u32 nr)
+{
+	struct page *pages[BACK_BATCH];
+	u32 got = compat_clear_ptes(from, pages, nr, is_mapped_here, NULL), set, i;
+
+	for (i = 0; i < got; i++)
+		set_page_private(pages[i], (unsigned long)to + i * PAGE_SIZE);
+	set = compat_set_ptes(to, pages, got);
+	if (set < nr)
+		WRITE_ONCE(h->odd_entry, true);
+	return set;
+}
+
+static u32 arena_move(struct spanheap *h, u32 from, u32 to, u32 nr)
+{
+	u32 done, n, moved;
+
+	for (done = 0; done < nr; done += n) {
+		n = min(nr - done, BACK_BATCH);
+		moved = move_batch(h, page_addr(h, from + done), page_addr(h, to + done), n);
+		if (moved < n)
+			return done + moved;
+		cond_resched();
+	}
+	return done;
+}
+
 static void arena_flush(struct spanheap *h, u32 start, u32 end)
 {
 	compat_flush_tlb_range(page_addr(h, start), page_addr(h, end));
@@ -167,6 +195,7 @@ const struct arena_ops spanheap_arena_ops = {
 	.back = arena_back,
 	.node = arena_node,
 	.unback = arena_unback,
+	.move = arena_move,
 	.flush = arena_flush,
 	.referenced = arena_referenced,
 	.intact = arena_intact,

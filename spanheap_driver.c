@@ -67,6 +67,39 @@ void *spanheap_alloc_node(struct spanheap_client *client, size_t nr_pages, gfp_t
 }
 EXPORT_SYMBOL_GPL(spanheap_alloc_node);
 
+/* ---- another length ---- */
+
+/**
+ * spanheap_realloc() - change the length of a span, elsewhere if need be
+ * @addr: start of an in-use span
+ * @nr_pages: new length in pages, at least 1
+ * @gfp: as for spanheap_alloc()
+ *
+ * In place where spanheap_resize() can do it. Else the span gets another address, at which
+ * its pages are mapped: no byte is copied, however long it is, and all TLBs are flushed.
+ * New pages are as from spanheap_alloc(). Client, obj_size, sharing and guard of the span
+ * stay as they are; the address of a finalizer may not change, so that a span that has
+ * any is resized in place or not at all, and so is one about which a sweep callback is being
+ * asked, and any span with a @gfp that may not block.
+ *
+ * References that others have to pages of the span stay valid: they are the same pages.
+ * Addresses in the old place are invalid when it has moved. For a moment the span takes the
+ * addresses of both lengths, and is charged for the longer one.
+ *
+ * Context: As spanheap_alloc(). Until it returns the span must not be accessed or freed, and
+ * look-ups do not find it.
+ * Return: the address of the span, or NULL with nothing changed: no memory, no addresses,
+ * the limit, or what is said above. An @addr at which no in-use span starts, NULL too,
+ * counts as an invalid free. It is never freed, for @nr_pages 0 neither.
+ */
+void *spanheap_realloc(void *addr, size_t nr_pages, gfp_t gfp)
+{
+	if (!spanheap_heap)
+		return NULL;
+	return spanheap_heap_realloc(spanheap_heap, addr, nr_pages, gfp, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(spanheap_realloc);
+
 /* ---- many at once ---- */
 
 /**

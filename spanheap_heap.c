@@ -70,6 +70,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per
 				 sum.zeroed_pages) << PAGE_SHIFT,
 		.zero_skipped_bytes = (atomic64_read(&h->zero_skipped_pages) +
 				       sum.zero_skipped_pages) << PAGE_SHIFT,
+		.moved_bytes = (u64)atomic64_read(&h->moved_pages) << PAGE_SHIFT,
 	};
 	st->spans = max_t(s64, st->allocs - st->frees, 0);
 	st->objects = max_t(s64, st->spans + READ_ONCE(h->extra_objects) +

@@ -124,6 +124,11 @@ struct arena_ops {
 	int (*node)(struct spanheap *h, u32 idx);
 	/* Unmap nr backed pages and store them in pages[]. Returns how many it unmapped. */
 	u32 (*unback)(struct spanheap *h, u32 start, u32 nr, struct page **pages);
+	/*
+	 * Map the memory of the nr backed pages from page "from" on at page "to", where no
+	 * page is backed. Returns how many pages it moved: all, unless the arena is lost.
+	 */
+	u32 (*move)(struct spanheap *h, u32 from, u32 to, u32 nr);
 	/* After this, no CPU can access an unbacked page of [start, end). */
 	void (*flush)(struct spanheap *h, u32 start, u32 end);
 	/* Does one of the backed pages [start, start + nr) have other references? */
@@ -232,6 +237,7 @@ struct spanheap {
 	atomic64_t refaulted_pages;	/* backed again soon after a release; no lock */
 	atomic64_t zeroed_pages;	/* no lock */
 	atomic64_t zero_skipped_pages;	/* no lock */
+	atomic64_t moved_pages;		/* by a realloc; no lock */
 	atomic_t lost;			/* the arena is gone, see spanheap_arena_ok() */
 	atomic_t broken;		/* refused state changes, see span_move() */
 	bool pinned;			/* orphans hold a reference to the module */
@@ -439,6 +445,7 @@ struct span *__spanheap_next(struct spanheap *h, u32 idx);
 struct span *__spanheap_span_holding(struct spanheap *h, u32 idx);
 u32 spanheap_next_backed(struct spanheap *h, u32 idx, u32 end, bool backed);
 void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed);
+void spanheap_mark_moved(struct spanheap *h, u32 from, u32 to, u32 nr);
 void spanheap_mark_used(struct spanheap *h, u32 idx, u32 nr);
 u32 spanheap_unit_age(const struct spanheap *h, u32 idx);
 u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr);
@@ -499,6 +506,8 @@ void spanheap_sweep_exit(struct spanheap_client *c);
 void __spanheap_use_begin(struct spanheap *h, struct span *s,
 			  struct spanheap_client *client, u32 obj_size);
 void __spanheap_use_cancel(struct spanheap *h, struct span *s);
+void __spanheap_end_guard(struct spanheap *h, struct span *s);
+void __spanheap_use_undo(struct spanheap *h, struct span *s);
 void spanheap_use_undo(struct spanheap *h, struct span *s);
 bool spanheap_frees_later(const struct span *s);
 bool spanheap_must_drop(struct spanheap *h, const struct span *s);
@@ -547,6 +556,7 @@ void spanheap_specials_freed(struct spanheap *h, struct rb_root *specials);
 bool __spanheap_specials_sweep(struct spanheap *h, struct span *s,
 			       struct special *key, bool *kept);
 bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages);
+bool spanheap_has_finalizer(struct spanheap *h, struct span *s);
 void spanheap_specials_wait(struct spanheap_client *c);
 void spanheap_specials_leave(struct spanheap_client *c);
 const char *spanheap_specials_check(struct spanheap *h, u32 *idx);
@@ -619,6 +629,8 @@ void spanheap_heap_free(struct spanheap *h, const void *addr,
 void spanheap_heap_free_rcu(struct spanheap *h, const void *addr, unsigned long caller);
 void *spanheap_heap_alloc_node(struct spanheap *h, struct spanheap_client *client,
 			       size_t nr_pages, gfp_t gfp, int node, unsigned long caller);
+struct span *spanheap_take(struct spanheap *h, struct spanheap_client *client, u32 nr,
+			   u32 align, u32 obj_size, gfp_t gfp);
 u32 spanheap_heap_alloc_bulk(struct spanheap *h, struct spanheap_client *client,
 			     size_t nr_pages, gfp_t gfp, u32 n, void **addrs,
 			     unsigned long caller);
@@ -635,6 +647,8 @@ int spanheap_heap_mmap(struct spanheap *h, struct vm_area_struct *vma, const voi
 /* spanheap_resize.c */
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,
 			  gfp_t gfp, unsigned long caller);
+void *spanheap_heap_realloc(struct spanheap *h, void *addr, size_t nr_pages,
+			    gfp_t gfp, unsigned long caller);
 
 /* spanheap_client.c */
 struct spanheap_client *

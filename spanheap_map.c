@@ -309,21 +309,13 @@ static u32 count_refaulted(struct spanheap *h, u32 idx, u32 nr)
 
 /* ---- which pages are backed ---- */
 
-/* Called by the owner of the pages. Atomic, as a word may have bits of other owners. */
-void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
+/* Atomic, as a word may have bits of other owners */
+static void set_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 {
 	u32 in_leaf = 0, n;
 	atomic_long_t *word;
 	unsigned long mask;
 
-	if (!nr)
-		return;
-	if (backed) {
-		atomic64_add(count_refaulted(h, idx, nr), &h->refaulted_pages);
-		spanheap_mark_used(h, idx, nr);
-	} else {
-		mark_released(h, idx, nr);
-	}
 	for (; nr; idx += n, nr -= n) {
 		n = backed_word(h, idx, nr, &word, &mask);
 		if (backed)
@@ -339,6 +331,33 @@ void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
 			in_leaf = 0;
 		}
 	}
+}
+
+/* Only the owner of the pages calls this */
+void spanheap_mark_backed(struct spanheap *h, u32 idx, u32 nr, bool backed)
+{
+	if (!nr)
+		return;
+	if (backed) {
+		atomic64_add(count_refaulted(h, idx, nr), &h->refaulted_pages);
+		spanheap_mark_used(h, idx, nr);
+	} else {
+		mark_released(h, idx, nr);
+	}
+	set_backed(h, idx, nr, backed);
+}
+
+/*
+ * The memory of nr pages is at another place: none came from the system, and none went.
+ * Only the owner of the pages calls this. Others may see it at both places for a while.
+ */
+void spanheap_mark_moved(struct spanheap *h, u32 from, u32 to, u32 nr)
+{
+	if (!nr)
+		return;
+	spanheap_mark_used(h, to, nr);
+	set_backed(h, to, nr, true);
+	set_backed(h, from, nr, false);
 }
 
 u32 spanheap_count_backed_bits(struct spanheap *h, u32 idx, u32 nr)

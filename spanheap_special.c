@@ -348,6 +348,19 @@ bool spanheap_specials_beyond(struct spanheap *h, struct span *s, u32 nr_pages)
 	return beyond;
 }
 
+/* Has s, which the caller OWNs, a finalizer, queued or not? Those name the object's address. */
+bool spanheap_has_finalizer(struct spanheap *h, struct span *s)
+{
+	spinlock_t *lock = special_lock(h, s);
+	unsigned long flags;
+	bool has;
+
+	spin_lock_irqsave(lock, flags);
+	has = any_finalizer(&s->specials);
+	spin_unlock_irqrestore(lock, flags);
+	return has;
+}
+
 /* ---- walks over all spans that have specials ---- */
 
 /*

@@ -108,6 +108,24 @@ static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **page
 	return nr;
 }
 
+/* Here memory has its place, so that what is read moves, too */
+static u32 fake_move(struct spanheap *h, u32 from, u32 to, u32 nr)
+{
+	struct page **page = (struct page **)h->backend;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		fake.faults += !page[from + i] || page[to + i];
+		page[to + i] = page[from + i];
+		page[from + i] = NULL;
+	}
+	compat_kasan_use(page_addr(h, from), nr, true);
+	compat_kasan_use(page_addr(h, to), nr, true);
+	memcpy(page_addr(h, to), page_addr(h, from), (size_t)nr << PAGE_SHIFT);
+	memset(page_addr(h, from), GONE, (size_t)nr << PAGE_SHIFT);
+	return nr;
+}
+
 static void fake_flush(struct spanheap *h, u32 start, u32 end)
 {
 	fake.flushes++;
@@ -141,6 +159,7 @@ const struct arena_ops fake_ops = {
 	.back = fake_back,
 	.node = fake_node,
 	.unback = fake_unback,
+	.move = fake_move,
 	.flush = fake_flush,
 	.referenced = fake_referenced,
 	.intact = fake_intact,

@@ -148,6 +148,16 @@ static bool shrink_span(struct spanheap *h)
 	return resize(h, h->base, 4);
 }
 
+static bool prepare_blocked(struct spanheap *h)
+{
+	return alloc(h, 10) && alloc(h, 1);
+}
+
+static bool move_span(struct spanheap *h)
+{
+	return spanheap_heap_realloc(h, h->base, 40, GFP_KERNEL | __GFP_NOWARN, _RET_IP_);
+}
+
 /* A heap with one span of 10 pages at the arena's start and almost no spare records */
 static bool prepare_tight(struct spanheap *h)
 {
@@ -195,6 +205,7 @@ static const struct step steps[] = {
 	{ "allocate of a node", prepare_foreign, alloc_of_node, NULL, 40, 40 },
 	{ "grow a span", prepare_span, grow_span, NULL, 10, 1 },
 	{ "grow a span and the arena", prepare_span, grow_span_and_arena, NULL, 2 + CHUNK, 1 },
+	{ "move a span", prepare_blocked, move_span, NULL, 30, 30 },
 	/* Needs a record, but there are no spare records */
 	{ "shrink a span", prepare_tight, shrink_span, finish_tight, 2, 2 },
 };

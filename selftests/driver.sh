@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # What drivers that come from vmalloc() call, from a client module.
-# vm: --append init_on_alloc=0
+# vm: --append init_on_alloc=0 --mem 1024
 . /lib.sh
-keeping arena_mb=256
+keeping arena_mb=512
 driver() {	# driver CASE
 	insmod /spanheap_driver_test.ko run="$1" || { dmesg | grep 'not true' | tail -n 2; return 1; }
 	rmmod spanheap_driver_test && check_ok
@@ -14,6 +14,8 @@ t "what is freed after a grace period is there for its readers, and unload waits
 silent() { ! dmesg | grep -E 'is gone and leaves'; }
 t "spans of a node on a machine that has one" driver node
 t "spans in bulk, by four tasks at once" driver bulk
+t "a span grows from 64 KiB to 64 MiB, and its pages are the same ones" driver realloc
+t "four tasks have spans that move all the time" driver moves
 t "nothing was left by a client or a module" silent
 nothing() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
 t "nothing is left in use" nothing

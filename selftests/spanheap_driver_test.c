@@ -10,6 +10,7 @@
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #include "expect.h"
@@ -17,6 +18,18 @@
 RUN("bytes");
 
 static struct spanheap_client *client;
+
+static bool readable(const void *p)
+{
+	u8 byte;
+
+	return !copy_from_kernel_nofault(&byte, p, 1);
+}
+
+static u8 seed_byte(u32 i)
+{
+	return 0x11 * (i + 1);
+}
 
 static int test_bytes(void)
 {
@@ -222,9 +235,107 @@ static int test_bulk(void)
 	return 0;
 }
 
+/* 64 KiB to 64 MiB by doubling, with a span right behind each time */
+#define LEAST	16u
+#define MOST	16384u
+
+static int test_realloc(void)
+{
+	unsigned long *pfn = kvcalloc(MOST, sizeof(*pfn), GFP_KERNEL);
+	struct spanheap_stats before = stats();
+	u32 nr, i, moves = 0;
+	void *block[16];
+	u64 *p, *q;
+
+	p = spanheap_alloc(client, LEAST, GFP_KERNEL);
+	EXPECT(pfn && p);
+	for (i = 0; i < LEAST; i++)
+		p[i * PAGE_SIZE / sizeof(*p)] = i;
+	for (nr = LEAST; nr < MOST; nr *= 2) {
+		block[moves] = spanheap_alloc(client, 1, GFP_KERNEL);
+		EXPECT(block[moves++]);
+		for (i = 0; i < nr; i++)
+			pfn[i] = vmalloc_to_pfn((void *)p + i * PAGE_SIZE);
+		q = spanheap_realloc(p, 2 * nr, GFP_KERNEL);
+		EXPECT(q && spanheap_nr_pages(q) == 2 * nr);
+		EXPECT(q == p || !spanheap_is_span(p));
+		EXPECT(q == p || !readable(p));
+		for (i = 0; i < nr; i++)
+			EXPECT(vmalloc_to_pfn((void *)q + i * PAGE_SIZE) == pfn[i]);
+		p = q;
+		for (i = nr; i < 2 * nr; i++)
+			p[i * PAGE_SIZE / sizeof(*p)] = i;
+	}
+	for (i = 0; i < MOST; i++)
+		EXPECT(p[i * PAGE_SIZE / sizeof(*p)] == i);
+	EXPECT(stats().zeroed_bytes == before.zeroed_bytes);
+	EXPECT(stats().inuse_bytes == before.inuse_bytes + (MOST + moves) * PAGE_SIZE);
+	pr_info("%u times doubled: %llu bytes mapped elsewhere\n", moves,
+		stats().moved_bytes - before.moved_bytes);
+	EXPECT(stats().moved_bytes > before.moved_bytes);
+	while (moves)
+		spanheap_free(block[--moves]);
+	EXPECT(!spanheap_realloc(p, 0, GFP_KERNEL) && !spanheap_realloc(p, SIZE_MAX, GFP_KERNEL));
+	EXPECT(!spanheap_realloc(p, stats().arena_bytes >> PAGE_SHIFT, GFP_KERNEL));
+	EXPECT(spanheap_nr_pages(p) == MOST);
+	EXPECT(spanheap_realloc(p, 1, GFP_KERNEL) == p);
+	spanheap_free(p);
+	EXPECT(!spanheap_realloc(p, 1, GFP_KERNEL) && !spanheap_realloc(NULL, 1, GFP_KERNEL));
+	EXPECT(stats().inuse_bytes == before.inuse_bytes);
+	kvfree(pfn);
+	return 0;
+}
+
+/* Four tasks, each with spans that move all the time, beside the scavenger and each other */
+static atomic_t realloc_errors;
+
+static int realloc_thread(void *data)
+{
+	u32 seed = 7 + (unsigned long)data, i, nr, round;
+	u8 *p[8] = {}, *q;
+	u32 had[8];
+
+	for (round = 0; round < 600; round++) {
+		seed = seed * 1103515245 + 12345;
+		i = (seed >> 16) % ARRAY_SIZE(p);
+		nr = 1 + (seed >> 8) % 200;
+		q = p[i] ? spanheap_realloc(p[i], nr, GFP_KERNEL) :
+			   spanheap_alloc(client, nr, GFP_KERNEL);
+		if (!q) {
+			atomic_inc(&realloc_errors);
+			break;
+		}
+		if (p[i] && memchr_inv(q, seed_byte(i), min(nr, had[i]) * PAGE_SIZE))
+			atomic_inc(&realloc_errors);
+		memset(q, seed_byte(i), nr * PAGE_SIZE);
+		p[i] = q;
+		had[i] = nr;
+		if (round % 100 == 50)
+			spanheap_release_memory();
+		cond_resched();
+	}
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		spanheap_free(p[i]);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+static int test_moves(void)
+{
+	u64 moved = stats().moved_bytes, invalid = stats().invalid_frees;
+
+	EXPECT(!run_threads(realloc_thread));
+	EXPECT(!atomic_read(&realloc_errors));
+	EXPECT(stats().moved_bytes > moved);
+	EXPECT(stats().invalid_frees == invalid);
+	return 0;
+}
+
 static const struct test_case cases[] = {
 	{ "bytes", test_bytes }, { "isspan", test_isspan }, { "rcu", test_rcu },
-	{ "node", test_node }, { "bulk", test_bulk },
+	{ "node", test_node }, { "bulk", test_bulk }, { "realloc", test_realloc },
+	{ "moves", test_moves },
 	{}
 };
 

@@ -136,7 +136,7 @@ struct spanheap_client_attr {
 
 /**
  * struct spanheap_stats - the heap's counters; /sys/kernel/spanheap has all but the
- * last two
+ * last three
  * @arena_bytes: address space reserved
  * @sys_bytes: address space used so far; inuse_bytes + idle_bytes
  * @inuse_bytes: in spans that clients hold
@@ -165,6 +165,7 @@ struct spanheap_client_attr {
  * @refaulted_bytes: backed within 60 s after their unit of 64 KiB had lost pages
  * @zeroed_bytes: cleared for __GFP_ZERO or init_on_alloc
  * @zero_skipped_bytes: not cleared for them, because known to be zero
+ * @moved_bytes: mapped at another address by spanheap_realloc(), not copied
  */
 struct spanheap_stats {
 	u64 arena_bytes;
@@ -191,6 +192,7 @@ struct spanheap_stats {
 	u64 refaulted_bytes;
 	u64 zeroed_bytes;
 	u64 zero_skipped_bytes;
+	u64 moved_bytes;
 };
 
 /**
@@ -222,6 +224,7 @@ void spanheap_free(const void *addr);
 void spanheap_free_bulk(unsigned int n, void **addrs);
 void spanheap_free_rcu(const void *addr);
 bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp);
+void *spanheap_realloc(void *addr, size_t nr_pages, gfp_t gfp) __must_check;
 
 size_t spanheap_nr_pages(const void *addr);
 void *spanheap_base(const void *addr);
