@@ -67,6 +67,27 @@ void *spanheap_alloc_node(struct spanheap_client *client, size_t nr_pages, gfp_t
 }
 EXPORT_SYMBOL_GPL(spanheap_alloc_node);
 
+/* ---- pages of a span for a device ---- */
+
+/**
+ * spanheap_sg_table() - a scatterlist of all pages of a span
+ * @addr: start of an in-use span that the caller holds
+ * @sgt: table that holds nothing; ended by the caller with sg_free_table()
+ * @gfp: as for spanheap_alloc()
+ *
+ * Pages that are physical neighbours share an entry. The pages count as shared from now on,
+ * as with spanheap_to_page(). The table takes no references to them: unmap it from the
+ * device before the span is freed.
+ *
+ * Context: Any but NMI, as @gfp allows.
+ * Return: 0; -EINVAL: no in-use span starts at @addr, and @sgt is untouched; -ENOMEM.
+ */
+int spanheap_sg_table(const void *addr, struct sg_table *sgt, gfp_t gfp)
+{
+	return spanheap_heap ? spanheap_heap_sg_table(spanheap_heap, addr, sgt, gfp) : -EINVAL;
+}
+EXPORT_SYMBOL_GPL(spanheap_sg_table);
+
 /* ---- another length ---- */
 
 /**

@@ -258,6 +258,7 @@ extern unsigned int spanheap_cache_kb;	/* spanheap_main.c */
 extern u64 spanheap_limit_bytes;	/* spanheap_vmstat.c; whole pages; 0: none */
 
 struct seq_file;
+struct sg_table;
 
 static inline void *page_addr(const struct spanheap *h, u32 idx)
 {
@@ -643,6 +644,7 @@ bool spanheap_mark_shared(struct spanheap *h, const void *addr);
 struct page *spanheap_heap_to_page(struct spanheap *h, const void *addr);
 int spanheap_heap_mmap(struct spanheap *h, struct vm_area_struct *vma, const void *addr,
 		       unsigned long pgoff);
+int spanheap_heap_sg_table(struct spanheap *h, const void *addr, struct sg_table *sgt, gfp_t gfp);
 
 /* spanheap_resize.c */
 bool spanheap_heap_resize(struct spanheap *h, void *addr, size_t nr_pages,

@@ -8,6 +8,7 @@
  */
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
+#include <linux/scatterlist.h>
 #include <compat/spanheap_compat.h>
 
 #include "spanheap_internal.h"
@@ -52,4 +53,40 @@ int spanheap_heap_mmap(struct spanheap *h, struct vm_area_struct *vma, const voi
 		addr += PAGE_SIZE;
 	}
 	return err;
+}
+
+/* How many of nr pages from addr on are one piece of memory that an entry can hold */
+static u32 contiguous(const void *addr, u32 nr)
+{
+	unsigned long pfn = vmalloc_to_pfn(addr);
+	u32 n = 1;
+
+	nr = min_t(u32, nr, UINT_MAX >> PAGE_SHIFT);
+	while (n < nr && vmalloc_to_pfn(addr + n * PAGE_SIZE) == pfn + n)
+		n++;
+	return n;
+}
+
+int spanheap_heap_sg_table(struct spanheap *h, const void *addr, struct sg_table *sgt, gfp_t gfp)
+{
+	struct scatterlist *sg;
+	struct span_view v;
+	u32 i, n, entries;
+	int err;
+
+	spanheap_might_alloc(gfp);
+	if (!spanheap_heap_lookup(h, addr, &v) || page_addr(h, v.start) != addr ||
+	    !spanheap_mark_shared(h, addr))
+		return -EINVAL;
+	for (i = 0, entries = 0; i < v.nr_pages; entries++)
+		i += contiguous(addr + i * PAGE_SIZE, v.nr_pages - i);
+	err = sg_alloc_table(sgt, entries, gfp & (GFP_META | __GFP_NOWARN));
+	if (err)
+		return err;
+	sg = sgt->sgl;
+	for (i = 0; i < v.nr_pages; i += n, sg = sg_next(sg)) {
+		n = contiguous(addr + i * PAGE_SIZE, v.nr_pages - i);
+		sg_set_page(sg, vmalloc_to_page(addr + i * PAGE_SIZE), n << PAGE_SHIFT, 0);
+	}
+	return 0;
 }

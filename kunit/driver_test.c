@@ -7,6 +7,7 @@
 #include <linux/nodemask.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
+#include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -513,6 +514,72 @@ static void bulk_ends_where_the_arena_does(struct kunit *test)
 	check(test, h);
 }
 
+/* ---- scatterlists ---- */
+
+static void sg_table_is_the_span(struct kunit *test)
+{
+	static const u32 sizes[] = { 1, 37, 300 };
+	u32 i, j, entries, pages;
+	struct scatterlist *sg;
+	struct sg_table sgt;
+	struct page *page;
+	u8 *p, *buf;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		size_t size = sizes[i] * PAGE_SIZE;
+
+		p = spanheap_alloc(NULL, sizes[i], GFP_KERNEL);
+		buf = vmalloc(size);
+		KUNIT_ASSERT_TRUE(test, p && buf);
+		for (j = 0; j < sizes[i]; j++)
+			memset(p + j * PAGE_SIZE, j + 1, PAGE_SIZE);
+		KUNIT_ASSERT_EQ(test, spanheap_sg_table(p, &sgt, GFP_KERNEL), 0);
+		KUNIT_EXPECT_EQ(test, sg_copy_to_buffer(sgt.sgl, sgt.nents, buf, size), size);
+		KUNIT_EXPECT_EQ(test, memcmp(p, buf, size), 0);
+		entries = 0;
+		pages = 0;
+		for_each_sgtable_sg(&sgt, sg, j) {
+			KUNIT_EXPECT_PTR_EQ(test, sg_page(sg), vmalloc_to_page(p + pages * PAGE_SIZE));
+			pages += sg->length >> PAGE_SHIFT;
+			entries++;
+		}
+		KUNIT_EXPECT_EQ(test, pages, sizes[i]);
+		KUNIT_EXPECT_EQ(test, entries, sgt.nents);
+		/* As few entries as there can be */
+		for (j = 1; j < sizes[i]; j++)
+			entries -= vmalloc_to_pfn(p + j * PAGE_SIZE) !=
+				   vmalloc_to_pfn(p + (j - 1) * PAGE_SIZE) + 1;
+		KUNIT_EXPECT_EQ(test, entries, 1u);
+		page = sg_page(sgt.sgl);
+		get_page(page);
+		spanheap_free(p);	/* shared: the page lives on, and no span has it */
+		flush_work(&spanheap_heap->free_work);
+		KUNIT_EXPECT_EQ(test, page_count(page), 1);
+		p = spanheap_alloc(NULL, sizes[i], GFP_KERNEL);
+		for (j = 0; j < sizes[i]; j++)
+			KUNIT_EXPECT_PTR_NE(test, vmalloc_to_page(p + j * PAGE_SIZE), page);
+		spanheap_free(p);
+		put_page(page);
+		sg_free_table(&sgt);
+		vfree(buf);
+	}
+}
+
+static void sg_table_of_no_span(struct kunit *test)
+{
+	struct sg_table sgt = { .nents = 77 };
+	u8 *p = spanheap_alloc(NULL, 3, GFP_KERNEL);
+	int local;
+
+	KUNIT_EXPECT_EQ(test, spanheap_sg_table(NULL, &sgt, GFP_KERNEL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, spanheap_sg_table(&local, &sgt, GFP_KERNEL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, spanheap_sg_table(p + 1, &sgt, GFP_KERNEL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, spanheap_sg_table(p + PAGE_SIZE, &sgt, GFP_KERNEL), -EINVAL);
+	spanheap_free(p);
+	KUNIT_EXPECT_EQ(test, spanheap_sg_table(p, &sgt, GFP_KERNEL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, sgt.nents, 77u);
+}
+
 static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(is_span_knows_its_addresses),
 	KUNIT_CASE(rcu_free_waits_for_readers),
@@ -529,6 +596,8 @@ static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(bulk_free_of_bad_addresses),
 	KUNIT_CASE(bulk_knows_its_clients),
 	KUNIT_CASE(bulk_ends_where_the_arena_does),
+	KUNIT_CASE(sg_table_is_the_span),
+	KUNIT_CASE(sg_table_of_no_span),
 	{}
 };
 

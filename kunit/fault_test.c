@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
+#include <linux/scatterlist.h>
 
 #include <compat/fault.h>
 
@@ -296,6 +297,28 @@ static void failed_bulk_keeps_what_it_has(struct kunit *test)
 	KUNIT_EXPECT_GT(test, failures, 20u);
 }
 
+/* A scatterlist that finds no memory is none */
+static void failed_sg_table_leaves_nothing(struct kunit *test)
+{
+	void *p = spanheap_alloc(NULL, 400, GFP_KERNEL);
+	struct sg_table sgt;
+	u32 n, failures = 0;
+	int left = 0, err;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	for (n = 1; !left; n++) {
+		compat_fail_nth(n);
+		err = spanheap_sg_table(p, &sgt, GFP_KERNEL);
+		left = compat_fail_nth(0);
+		failures += !!err;
+		KUNIT_EXPECT_EQ(test, err, left ? 0 : -ENOMEM);
+		KUNIT_ASSERT_LT(test, n, 50u);
+	}
+	KUNIT_EXPECT_GT(test, failures, 0u);
+	sg_free_table(&sgt);
+	spanheap_free(p);
+}
+
 /* Free and release spans. True: an allocation was made, and fault injection failed it. */
 static bool free_and_release(struct kunit *test)
 {
@@ -527,6 +550,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_allocation_loses_nothing),
 	KUNIT_CASE(failed_allocation_loses_nothing_cached),
 	KUNIT_CASE(failed_bulk_keeps_what_it_has),
+	KUNIT_CASE(failed_sg_table_leaves_nothing),
 	KUNIT_CASE(failed_finalizer_leaves_nothing),
 	KUNIT_CASE(freeing_and_releasing_never_allocate),
 	KUNIT_CASE(failed_creation_leaves_nothing),

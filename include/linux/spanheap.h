@@ -12,6 +12,7 @@
 
 struct device;
 struct page;
+struct sg_table;
 struct spanheap_client;
 struct vm_area_struct;
 
@@ -234,6 +235,7 @@ struct spanheap_client *spanheap_owner(const void *addr);
 
 struct page *spanheap_to_page(const void *addr);
 int spanheap_mmap(struct vm_area_struct *vma, const void *addr, unsigned long pgoff);
+int spanheap_sg_table(const void *addr, struct sg_table *sgt, gfp_t gfp);
 
 int spanheap_add_finalizer(void *obj, spanheap_finalizer_t fn, void *arg, gfp_t gfp);
 int spanheap_remove_finalizer(void *obj);
