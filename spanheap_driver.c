@@ -5,6 +5,7 @@
  */
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 
 #include "spanheap_internal.h"
 
@@ -36,6 +37,56 @@ void *spanheap_alloc_bytes(struct spanheap_client *client, size_t bytes, gfp_t g
 				   _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(spanheap_alloc_bytes);
+
+/* ---- small and large in one call ---- */
+
+/**
+ * spanheap_kvmalloc() - memory of any size: of the slab allocator, a span, or of vmalloc()
+ * @client: who pays for a span, or NULL
+ * @bytes: size in bytes
+ * @gfp: what kvmalloc() takes
+ *
+ * Up to a page it is kvmalloc(). Larger sizes are a span; where the heap has none, or @gfp
+ * has flags that no span can have, it is kvmalloc() again, which says in the log what fails.
+ *
+ * Context: As kvmalloc() and spanheap_alloc().
+ * Return: the address, to be freed with spanheap_kvfree(); NULL; or, for no bytes, what
+ * kvmalloc() returns. More than INT_MAX bytes are refused, as kvmalloc() does.
+ */
+void *spanheap_kvmalloc(struct spanheap_client *client, size_t bytes, gfp_t gfp)
+{
+	void *p;
+
+	if (IS_ERR(client))
+		return NULL;
+	if (spanheap_heap && bytes > PAGE_SIZE && bytes <= INT_MAX && !(gfp & ~GFP_ALLOWED)) {
+		/* A failure here is none yet; and it is not for ever, as there is vmalloc() */
+		p = spanheap_heap_alloc(spanheap_heap, client, bytes_to_pages(bytes), 0, 0,
+					(gfp & ~__GFP_NOFAIL) | __GFP_NOWARN, _RET_IP_);
+		if (p)
+			return p;
+	}
+	return kvmalloc(bytes, gfp);
+}
+EXPORT_SYMBOL_GPL(spanheap_kvmalloc);
+
+/**
+ * spanheap_kvfree() - free what spanheap_kvmalloc() returned
+ * @addr: that, anything that kvfree() takes, or any span
+ *
+ * An address of the heap that is no span's is reported as with spanheap_free(), and never
+ * gets to vfree().
+ *
+ * Context: As kvfree().
+ */
+void spanheap_kvfree(const void *addr)
+{
+	if (spanheap_heap && in_arena(spanheap_heap, addr))
+		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
+	else
+		kvfree(addr);
+}
+EXPORT_SYMBOL_GPL(spanheap_kvfree);
 
 /* ---- nodes ---- */
 

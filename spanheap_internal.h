@@ -280,6 +280,13 @@ static inline bool addr_to_idx(const struct spanheap *h, const void *addr, u32 *
 	return true;
 }
 
+static inline bool in_arena(const struct spanheap *h, const void *addr)
+{
+	u32 idx;
+
+	return addr_to_idx(h, addr, &idx);
+}
+
 /* The map's entry for page idx, which must be below spanheap.used */
 static inline struct span **map_slot(const struct spanheap *h, u32 idx)
 {

@@ -580,6 +580,76 @@ static void sg_table_of_no_span(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sgt.nents, 77u);
 }
 
+/* ---- small and large ---- */
+
+static void kvmalloc_takes_what_fits(struct kunit *test)
+{
+	struct spanheap_stats before = *stats(spanheap_heap);
+	const struct spanheap_client_attr attr = { .name = "small", .limit_bytes = 4 * PAGE_SIZE };
+	struct spanheap_client *c = spanheap_client_register(&attr);
+	static const struct {
+		size_t bytes;
+		bool span;
+	} sizes[] = {
+		{ 1, false }, { PAGE_SIZE, false }, { PAGE_SIZE + 1, true }, { 4 * PAGE_SIZE, true },
+		{ 4 * PAGE_SIZE + 1, false },	/* beyond the limit: vmalloc() */
+	};
+	u8 *p;
+	u32 i;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		p = spanheap_kvmalloc(c, sizes[i].bytes, GFP_KERNEL | __GFP_ZERO);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		KUNIT_EXPECT_EQ(test, spanheap_is_span(p), sizes[i].span);
+		KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, sizes[i].bytes));
+		memset(p, 1, sizes[i].bytes);
+		spanheap_kvfree(p);
+		KUNIT_EXPECT_FALSE(test, spanheap_is_span(p));
+	}
+	/* Flags that no span can have: kvmalloc() knows them */
+	p = spanheap_kvmalloc(c, 3 * PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	KUNIT_EXPECT_TRUE(test, p && !spanheap_is_span(p));
+	spanheap_kvfree(p);
+	p = spanheap_kvmalloc(c, 3 * PAGE_SIZE, GFP_KERNEL | __GFP_NOFAIL);
+	KUNIT_EXPECT_TRUE(test, spanheap_is_span(p));
+	spanheap_kvfree(p);
+	{
+		void *scoped __free(spanheap_kv) = spanheap_kvmalloc(c, 2 * PAGE_SIZE, GFP_KERNEL);
+
+		KUNIT_EXPECT_TRUE(test, spanheap_is_span(scoped));
+	}
+	KUNIT_EXPECT_PTR_EQ(test, spanheap_kvmalloc(c, 0, GFP_KERNEL), ZERO_SIZE_PTR);
+	KUNIT_EXPECT_NULL(test, spanheap_kvmalloc(ERR_PTR(-ENOMEM), 1, GFP_KERNEL));
+	KUNIT_EXPECT_NULL(test, spanheap_kvmalloc(c, (size_t)INT_MAX + 1,
+						  GFP_KERNEL | __GFP_NOWARN));
+	KUNIT_EXPECT_NULL(test, spanheap_kvmalloc(c, SIZE_MAX, GFP_KERNEL | __GFP_NOWARN));
+	KUNIT_EXPECT_EQ(test, counts(c).pages, 0);
+	spanheap_client_unregister(c);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, before.invalid_frees);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, before.inuse_bytes);
+}
+
+/* Nothing in the arena gets to vfree(), which would unmap all of it */
+static void kvfree_keeps_the_arena(struct kunit *test)
+{
+	u64 invalid = stats(spanheap_heap)->invalid_frees;
+	u8 *p = spanheap_kvmalloc(NULL, 3 * PAGE_SIZE, GFP_KERNEL), *v = vmalloc(100);
+	char why[128];
+
+	spanheap_kvfree(p + PAGE_SIZE);
+	spanheap_kvfree(p + 8);
+	spanheap_kvfree(p);
+	spanheap_kvfree(p);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, invalid + 3);
+	spanheap_kvfree(NULL);
+	spanheap_kvfree(ZERO_SIZE_PTR);
+	spanheap_kvfree(v);
+	spanheap_kvfree(kmalloc(10, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, invalid + 3);
+	KUNIT_EXPECT_EQ(test, spanheap_check(spanheap_heap, why, sizeof(why)), 0);
+}
+
 static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(is_span_knows_its_addresses),
 	KUNIT_CASE(rcu_free_waits_for_readers),
@@ -598,6 +668,8 @@ static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(bulk_ends_where_the_arena_does),
 	KUNIT_CASE(sg_table_is_the_span),
 	KUNIT_CASE(sg_table_of_no_span),
+	KUNIT_CASE(kvmalloc_takes_what_fits),
+	KUNIT_CASE(kvfree_keeps_the_arena),
 	{}
 };
 

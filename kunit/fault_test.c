@@ -319,6 +319,30 @@ static void failed_sg_table_leaves_nothing(struct kunit *test)
 	spanheap_free(p);
 }
 
+/* Whatever fails for the span, vmalloc() is there, and the heap has lost nothing */
+static void failed_span_is_memory_of_vmalloc(struct kunit *test)
+{
+	u32 n, nr = 300, others = 0;
+	int left = 0;
+	u64 inuse;
+	u8 *p;
+
+	for (n = 1; !left; n++) {
+		spanheap_scavenge(spanheap_heap, 0, U64_MAX);
+		inuse = stats(spanheap_heap)->inuse_bytes;
+		compat_fail_nth(n);
+		p = spanheap_kvmalloc(NULL, nr * PAGE_SIZE, GFP_KERNEL);
+		left = compat_fail_nth(0);
+		KUNIT_ASSERT_NOT_NULL(test, p);
+		memset(p, 1, nr * PAGE_SIZE);
+		others += !spanheap_is_span(p);
+		spanheap_kvfree(p);
+		KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, inuse);
+		KUNIT_ASSERT_LT(test, n, 500u);
+	}
+	KUNIT_EXPECT_GT(test, others, 200u);
+}
+
 /* Free and release spans. True: an allocation was made, and fault injection failed it. */
 static bool free_and_release(struct kunit *test)
 {
@@ -551,6 +575,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_allocation_loses_nothing_cached),
 	KUNIT_CASE(failed_bulk_keeps_what_it_has),
 	KUNIT_CASE(failed_sg_table_leaves_nothing),
+	KUNIT_CASE(failed_span_is_memory_of_vmalloc),
 	KUNIT_CASE(failed_finalizer_leaves_nothing),
 	KUNIT_CASE(freeing_and_releasing_never_allocate),
 	KUNIT_CASE(failed_creation_leaves_nothing),

@@ -16,6 +16,8 @@ t "spans of a node on a machine that has one" driver node
 t "spans in bulk, by four tasks at once" driver bulk
 t "a span grows from 64 KiB to 64 MiB, and its pages are the same ones" driver realloc
 t "four tasks have spans that move all the time" driver moves
+t "a scatterlist is the span" driver sg
+t "small ones, spans, and what the heap has not, by one call" driver kvmalloc
 t "nothing was left by a client or a module" silent
 nothing() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
 t "nothing is left in use" nothing

@@ -9,6 +9,8 @@
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -332,10 +334,58 @@ static int test_moves(void)
 	return 0;
 }
 
+static int test_sg(void)
+{
+	size_t nr = 300, size = nr * PAGE_SIZE;
+	u8 *p = spanheap_alloc(client, nr, GFP_KERNEL), *buf = kvmalloc(size, GFP_KERNEL);
+	struct sg_table sgt;
+
+	EXPECT(p && buf);
+	memset(buf, 0x5a, size);
+	EXPECT(spanheap_sg_table(p + PAGE_SIZE, &sgt, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_sg_table(NULL, &sgt, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_sg_table(buf, &sgt, GFP_KERNEL) == -EINVAL);
+	EXPECT(!spanheap_sg_table(p, &sgt, GFP_KERNEL));
+	EXPECT(sg_copy_from_buffer(sgt.sgl, sgt.nents, buf, size) == size);
+	EXPECT(!memchr_inv(p, 0x5a, size));
+	sg_free_table(&sgt);
+	spanheap_free(p);
+	kvfree(buf);
+	return 0;
+}
+
+static int test_kvmalloc(void)
+{
+	static const size_t sizes[] = { 1, PAGE_SIZE, PAGE_SIZE + 1, SZ_1M, 600 * SZ_1M };
+	u64 inuse = stats().inuse_bytes, invalid = stats().invalid_frees;
+	u8 *p;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		/* The last is more than the arena, and may be more than the machine */
+		p = spanheap_kvmalloc(client, sizes[i], GFP_KERNEL | __GFP_NOWARN);
+		EXPECT(p || i == 4);
+		EXPECT(spanheap_is_span(p) == (i == 2 || i == 3));
+		if (i < 4)
+			memset(p, i, sizes[i]);
+		spanheap_kvfree(p);
+	}
+	EXPECT(!spanheap_kvmalloc(client, SIZE_MAX, GFP_KERNEL | __GFP_NOWARN));
+	EXPECT(!spanheap_kvmalloc(client, (size_t)INT_MAX + 1, GFP_KERNEL | __GFP_NOWARN));
+	p = spanheap_kvmalloc(client, 3 * PAGE_SIZE, GFP_KERNEL);
+	spanheap_kvfree(p);
+	spanheap_kvfree(p);
+	spanheap_kvfree(NULL);
+	spanheap_kvfree(ZERO_SIZE_PTR);
+	EXPECT(stats().invalid_frees == invalid + 1);
+	EXPECT(stats().inuse_bytes == inuse);
+	return 0;
+}
+
 static const struct test_case cases[] = {
 	{ "bytes", test_bytes }, { "isspan", test_isspan }, { "rcu", test_rcu },
 	{ "node", test_node }, { "bulk", test_bulk }, { "realloc", test_realloc },
-	{ "moves", test_moves },
+	{ "moves", test_moves }, { "sg", test_sg }, { "kvmalloc", test_kvmalloc },
 	{}
 };
 

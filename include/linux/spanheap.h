@@ -217,6 +217,8 @@ void *spanheap_alloc_objects(struct spanheap_client *client, size_t nr_pages,
 			     size_t obj_size, gfp_t gfp) __malloc;
 void *spanheap_alloc_bytes(struct spanheap_client *client, size_t bytes,
 			   gfp_t gfp) __malloc __alloc_size(2);
+void *spanheap_kvmalloc(struct spanheap_client *client, size_t bytes,
+			gfp_t gfp) __malloc __alloc_size(2);
 void *spanheap_alloc_node(struct spanheap_client *client, size_t nr_pages, gfp_t gfp,
 			  int node) __malloc;
 unsigned int spanheap_alloc_bulk(struct spanheap_client *client, size_t nr_pages, gfp_t gfp,
@@ -224,6 +226,7 @@ unsigned int spanheap_alloc_bulk(struct spanheap_client *client, size_t nr_pages
 void spanheap_free(const void *addr);
 void spanheap_free_bulk(unsigned int n, void **addrs);
 void spanheap_free_rcu(const void *addr);
+void spanheap_kvfree(const void *addr);
 bool spanheap_resize(void *addr, size_t nr_pages, gfp_t gfp);
 void *spanheap_realloc(void *addr, size_t nr_pages, gfp_t gfp) __must_check;
 
@@ -264,5 +267,6 @@ void *spanheap_mempool_alloc(gfp_t gfp, void *data);
 void spanheap_mempool_free(void *addr, void *data);
 
 DEFINE_FREE(spanheap, void *, if (_T) spanheap_free(_T))
+DEFINE_FREE(spanheap_kv, void *, if (_T) spanheap_kvfree(_T))
 
 #endif /* _LINUX_SPANHEAP_H */
