@@ -570,8 +570,10 @@ static void devm_release(struct device *dev, void *res)
  * @nr_pages: length in pages, at least 1
  * @gfp: as for spanheap_alloc()
  *
- * Do not free the span by other means: the report of the invalid free would name the caller
- * of this function. Unregister @client only after the device's resources are released.
+ * To free the span earlier, call devm_spanheap_free(), and no other function: the report of
+ * the invalid free would name the caller of this function. Unregister @client only after
+ * the device's resources are released, which is after the driver's remove function.
+ * devm_spanheap_client_register(), called before, does that.
  *
  * Context: Process context, as @gfp allows. Otherwise as spanheap_alloc().
  * Return: the address, or NULL.
@@ -595,6 +597,68 @@ void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
 	return addr;
 }
 EXPORT_SYMBOL_GPL(devm_spanheap_alloc);
+
+static int devm_match(struct device *dev, void *res, void *addr)
+{
+	return ((struct devm_span *)res)->addr == addr;
+}
+
+/**
+ * devm_spanheap_free() - free a span before its device goes
+ * @dev: the device
+ * @addr: what devm_spanheap_alloc() returned for @dev, or NULL
+ *
+ * Anything else is a bad free, as for spanheap_free().
+ *
+ * Context: Process context. Otherwise as spanheap_free().
+ */
+void devm_spanheap_free(struct device *dev, const void *addr)
+{
+	if (!addr || !spanheap_heap)
+		return;
+	if (devres_destroy(dev, devm_release, devm_match, (void *)addr))
+		spanheap_report_bad_free(spanheap_heap, addr, _RET_IP_, NULL);
+	else
+		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(devm_spanheap_free);
+
+static void devm_unregister(struct device *dev, void *res)
+{
+	spanheap_client_unregister(*(struct spanheap_client **)res);
+}
+
+/**
+ * devm_spanheap_client_register() - introduce a client that ends with a device
+ * @dev: the device
+ * @attr: as for spanheap_client_register()
+ *
+ * Called in the driver's probe function before devm_spanheap_alloc() for the client. When
+ * the device goes, or the probe fails, the spans are freed and then the client ends: the
+ * driver undoes nothing by hand. Spans that it has allocated otherwise are freed by its
+ * remove function.
+ *
+ * Context: As spanheap_client_register().
+ * Return: the client, or ERR_PTR as spanheap_client_register().
+ */
+struct spanheap_client *
+devm_spanheap_client_register(struct device *dev, const struct spanheap_client_attr *attr)
+{
+	struct spanheap_client **res = devres_alloc(devm_unregister, sizeof(*res), GFP_KERNEL);
+	struct spanheap_client *c;
+
+	if (!res)
+		return ERR_PTR(-ENOMEM);
+	c = spanheap_client_register(attr);
+	if (IS_ERR(c)) {
+		devres_free(res);
+		return c;
+	}
+	*res = c;
+	devres_add(dev, res);
+	return c;
+}
+EXPORT_SYMBOL_GPL(devm_spanheap_client_register);
 
 /* ---- module life ---- */
 

@@ -3,6 +3,7 @@
  * What drivers that come from vmalloc() call: sizes in bytes, look-ups, frees after a
  * grace period.
  */
+#include <linux/device.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/overflow.h>
@@ -539,7 +540,8 @@ static void sg_table_is_the_span(struct kunit *test)
 		entries = 0;
 		pages = 0;
 		for_each_sgtable_sg(&sgt, sg, j) {
-			KUNIT_EXPECT_PTR_EQ(test, sg_page(sg), vmalloc_to_page(p + pages * PAGE_SIZE));
+			page = vmalloc_to_page(p + pages * PAGE_SIZE);
+			KUNIT_EXPECT_PTR_EQ(test, sg_page(sg), page);
 			pages += sg->length >> PAGE_SHIFT;
 			entries++;
 		}
@@ -591,7 +593,8 @@ static void kvmalloc_takes_what_fits(struct kunit *test)
 		size_t bytes;
 		bool span;
 	} sizes[] = {
-		{ 1, false }, { PAGE_SIZE, false }, { PAGE_SIZE + 1, true }, { 4 * PAGE_SIZE, true },
+		{ 1, false }, { PAGE_SIZE, false }, { PAGE_SIZE + 1, true },
+		{ 4 * PAGE_SIZE, true },
 		{ 4 * PAGE_SIZE + 1, false },	/* beyond the limit: vmalloc() */
 	};
 	u8 *p;
@@ -650,6 +653,46 @@ static void kvfree_keeps_the_arena(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spanheap_check(spanheap_heap, why, sizeof(why)), 0);
 }
 
+/* ---- what ends with a device ---- */
+
+/* In the order of a probe function, without a remove function */
+static void device_takes_all_with_it(struct kunit *test)
+{
+	const struct spanheap_client_attr attr = { .name = "of a device" };
+	struct spanheap_stats before = *stats(spanheap_heap);
+	struct device *dev = root_device_register("spanheap_kunit");
+	struct spanheap_client *c;
+	void *p, *q, *other;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(dev));
+	KUNIT_EXPECT_PTR_EQ(test, devm_spanheap_client_register(dev, NULL), ERR_PTR(-EINVAL));
+	c = devm_spanheap_client_register(dev, &attr);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+	KUNIT_EXPECT_PTR_EQ(test, devm_spanheap_client_register(dev, &attr), ERR_PTR(-EEXIST));
+	p = devm_spanheap_alloc(dev, c, 5, GFP_KERNEL);
+	q = devm_spanheap_alloc(dev, c, 300, GFP_KERNEL);
+	other = spanheap_alloc(NULL, 2, GFP_KERNEL);
+	KUNIT_EXPECT_TRUE(test, p && q && other);
+	devm_spanheap_free(dev, p);
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(p));
+	devm_spanheap_free(dev, NULL);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, before.invalid_frees);
+	devm_spanheap_free(dev, p);		/* freed */
+	devm_spanheap_free(dev, q + PAGE_SIZE);
+	devm_spanheap_free(dev, other);		/* not of this device */
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, before.invalid_frees + 3);
+	KUNIT_EXPECT_TRUE(test, spanheap_is_span(q) && spanheap_is_span(other));
+	spanheap_free(other);
+	root_device_unregister(dev);
+	KUNIT_EXPECT_FALSE(test, spanheap_is_span(q));
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, before.inuse_bytes);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->orphan_bytes, before.orphan_bytes);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, before.invalid_frees + 3);
+	c = spanheap_client_register(&attr);	/* the name is free */
+	KUNIT_EXPECT_FALSE(test, IS_ERR(c));
+	spanheap_client_unregister(c);
+}
+
 static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(is_span_knows_its_addresses),
 	KUNIT_CASE(rcu_free_waits_for_readers),
@@ -670,6 +713,7 @@ static struct kunit_case driver_cases[] = {
 	KUNIT_CASE(sg_table_of_no_span),
 	KUNIT_CASE(kvmalloc_takes_what_fits),
 	KUNIT_CASE(kvfree_keeps_the_arena),
+	KUNIT_CASE(device_takes_all_with_it),
 	{}
 };
 

@@ -6,6 +6,7 @@
  * per-CPU allocator fail.
  */
 #include <linux/debugfs.h>
+#include <linux/device.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -343,6 +344,39 @@ static void failed_span_is_memory_of_vmalloc(struct kunit *test)
 	KUNIT_EXPECT_GT(test, others, 200u);
 }
 
+/* Nothing of a device stays that could not be set up; and all is there if it could */
+static void failed_device_leaves_nothing(struct kunit *test)
+{
+	const struct spanheap_client_attr attr = { .name = "of a device" };
+	struct spanheap_stats before = *stats(spanheap_heap);
+	struct device *dev = root_device_register("spanheap_fault");
+	u32 n, failures = 0, no_span = 0;
+	struct spanheap_client *c;
+	int left = 0;
+	void *p;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(dev));
+	for (n = 1; !left; n++) {
+		devres_open_group(dev, dev, GFP_KERNEL);
+		compat_fail_nth(n);
+		c = devm_spanheap_client_register(dev, &attr);
+		p = IS_ERR(c) ? NULL : devm_spanheap_alloc(dev, c, 20, GFP_KERNEL | __GFP_NOWARN);
+		left = compat_fail_nth(0);
+		failures += IS_ERR(c);
+		no_span += !IS_ERR(c) && !p;
+		KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes,
+				before.inuse_bytes + (p ? 20 * PAGE_SIZE : 0));
+		devres_release_group(dev, dev);
+		KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, before.inuse_bytes);
+		KUNIT_ASSERT_LT(test, n, 500u);
+	}
+	KUNIT_EXPECT_GT(test, failures, 3u);
+	KUNIT_EXPECT_GT(test, no_span, 0u);
+	root_device_unregister(dev);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->invalid_frees, before.invalid_frees);
+	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->orphan_bytes, before.orphan_bytes);
+}
+
 /* Free and release spans. True: an allocation was made, and fault injection failed it. */
 static bool free_and_release(struct kunit *test)
 {
@@ -576,6 +610,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_bulk_keeps_what_it_has),
 	KUNIT_CASE(failed_sg_table_leaves_nothing),
 	KUNIT_CASE(failed_span_is_memory_of_vmalloc),
+	KUNIT_CASE(failed_device_leaves_nothing),
 	KUNIT_CASE(failed_finalizer_leaves_nothing),
 	KUNIT_CASE(freeing_and_releasing_never_allocate),
 	KUNIT_CASE(failed_creation_leaves_nothing),

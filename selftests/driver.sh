@@ -18,6 +18,7 @@ t "a span grows from 64 KiB to 64 MiB, and its pages are the same ones" driver r
 t "four tasks have spans that move all the time" driver moves
 t "a scatterlist is the span" driver sg
 t "small ones, spans, and what the heap has not, by one call" driver kvmalloc
+t "a platform driver undoes nothing by hand" driver devm
 t "nothing was left by a client or a module" silent
 nothing() { [ "$(val inuse_bytes)" = 0 ] && [ "$(val spans)" = 0 ]; }
 t "nothing is left in use" nothing

@@ -8,6 +8,7 @@
 #include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/platform_device.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
@@ -382,10 +383,60 @@ static int test_kvmalloc(void)
 	return 0;
 }
 
+/* An ordinary driver: what it has of the heap goes with its device, or with a failed probe */
+static bool probe_fails;
+static int probes;
+
+static int probe(struct platform_device *pdev)
+{
+	const struct spanheap_client_attr attr = { .name = "pdev" };
+	struct spanheap_client *c = devm_spanheap_client_register(&pdev->dev, &attr);
+	u8 *p, *early;
+
+	if (IS_ERR(c))
+		return PTR_ERR(c);
+	p = devm_spanheap_alloc(&pdev->dev, c, 30, GFP_KERNEL);
+	early = devm_spanheap_alloc(&pdev->dev, c, 3, GFP_KERNEL);
+	if (!p || !early || !devm_spanheap_alloc(&pdev->dev, NULL, 300, GFP_KERNEL))
+		return -ENOMEM;
+	memset(p, 1, 30 * PAGE_SIZE);
+	devm_spanheap_free(&pdev->dev, early);
+	probes++;
+	return probe_fails ? -EIO : 0;
+}
+
+static struct platform_driver pdrv = {
+	.probe = probe,
+	.driver = { .name = "spanheap_pdrv" },
+};
+
+static int test_devm(void)
+{
+	struct spanheap_stats before = stats();
+	struct platform_device *pdev;
+	int i;
+
+	EXPECT(!platform_driver_register(&pdrv));
+	for (i = 0; i < 6; i++) {
+		probe_fails = i % 2;
+		pdev = platform_device_register_simple("spanheap_pdrv", i, NULL, 0);
+		EXPECT(!IS_ERR(pdev) && probes == i + 1);
+		EXPECT(stats().inuse_bytes - before.inuse_bytes ==
+		       (probe_fails ? 0 : 330 * PAGE_SIZE));
+		platform_device_unregister(pdev);
+		EXPECT(stats().inuse_bytes == before.inuse_bytes);
+	}
+	platform_driver_unregister(&pdrv);
+	EXPECT(stats().invalid_frees == before.invalid_frees);
+	EXPECT(stats().orphan_bytes == before.orphan_bytes);
+	return 0;
+}
+
 static const struct test_case cases[] = {
 	{ "bytes", test_bytes }, { "isspan", test_isspan }, { "rcu", test_rcu },
 	{ "node", test_node }, { "bulk", test_bulk }, { "realloc", test_realloc },
 	{ "moves", test_moves }, { "sg", test_sg }, { "kvmalloc", test_kvmalloc },
+	{ "devm", test_devm },
 	{}
 };
 

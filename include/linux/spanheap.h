@@ -248,8 +248,11 @@ long spanheap_sweep_one(struct spanheap_client *client);
 void spanheap_release_memory(void);
 void spanheap_get_stats(struct spanheap_stats *stats);
 
+struct spanheap_client *
+devm_spanheap_client_register(struct device *dev, const struct spanheap_client_attr *attr);
 void *devm_spanheap_alloc(struct device *dev, struct spanheap_client *client,
 			  size_t nr_pages, gfp_t gfp);
+void devm_spanheap_free(struct device *dev, const void *addr);
 
 /**
  * struct spanheap_mempool - the pool_data of a mempool of spans
