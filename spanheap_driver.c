@@ -11,12 +11,6 @@
 
 /* ---- sizes in bytes ---- */
 
-/* Rounded up. No sum, so that nothing overflows: SIZE_MAX is more than any arena has. */
-static size_t bytes_to_pages(size_t bytes)
-{
-	return (bytes >> PAGE_SHIFT) + !!offset_in_page(bytes);
-}
-
 /**
  * spanheap_alloc_bytes() - allocate a span for so many bytes
  * @client: who pays, or NULL

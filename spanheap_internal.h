@@ -257,6 +257,7 @@ extern struct spanheap *spanheap_heap;
 extern unsigned int spanheap_cache_kb;	/* spanheap_main.c */
 extern u64 spanheap_limit_bytes;	/* spanheap_vmstat.c; whole pages; 0: none */
 
+struct module;
 struct seq_file;
 struct sg_table;
 
@@ -278,6 +279,12 @@ static inline bool addr_to_idx(const struct spanheap *h, const void *addr, u32 *
 		return false;
 	*idx = off >> PAGE_SHIFT;
 	return true;
+}
+
+/* Rounded up. No sum, so that nothing overflows: SIZE_MAX is more than any arena has. */
+static inline size_t bytes_to_pages(size_t bytes)
+{
+	return (bytes >> PAGE_SHIFT) + !!offset_in_page(bytes);
 }
 
 static inline bool in_arena(const struct spanheap *h, const void *addr)
@@ -682,6 +689,11 @@ void spanheap_module_stop(void);
 /* spanheap_notify.c */
 int spanheap_notify_start(void);
 void spanheap_notify_stop(void);
+
+/* spanheap_vmalloc.c */
+void spanheap_vmalloc_gone(const struct module *mod);
+int spanheap_vmalloc_start(void);
+void spanheap_vmalloc_stop(void);
 
 /* spanheap_prof.c */
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)

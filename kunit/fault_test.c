@@ -9,10 +9,14 @@
 #include <linux/device.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/spanheap_vmalloc_calls.h>
 
 #include <compat/fault.h>
+#include <compat/module.h>
 
 #include "fake_arena.h"
 
@@ -377,6 +381,37 @@ static void failed_device_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->orphan_bytes, before.orphan_bytes);
 }
 
+/* A span that cannot be made longer is what it was; a module without a client is anonymous */
+static void failed_vrealloc_changes_nothing(struct kunit *test)
+{
+	struct module *mod = compat_module_fake("kunit_fault");
+	u64 inuse = stats(spanheap_heap)->inuse_bytes;
+	u32 n, failures = 0;
+	int left = 0;
+	u8 *p, *q;
+
+	KUNIT_ASSERT_NOT_NULL(test, mod);
+	for (n = 1; !left; n++) {
+		spanheap_scavenge(spanheap_heap, 0, U64_MAX);
+		compat_fail_nth(n);
+		p = spanheap_vm_alloc(mod, 3 * PAGE_SIZE, true, NUMA_NO_NODE);
+		q = p ? spanheap_vm_realloc(mod, p, SPANHEAP_VM_ALL, 100 * PAGE_SIZE, GFP_KERNEL,
+					    true) : NULL;
+		left = compat_fail_nth(0);
+		failures += !q;
+		KUNIT_EXPECT_TRUE(test, q || !left);
+		if (p)
+			KUNIT_EXPECT_NULL(test, memchr_inv(q ?: p, 0, 3 * PAGE_SIZE));
+		spanheap_kvfree(q ?: p);
+		spanheap_vmalloc_gone(mod);
+		KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, inuse);
+		KUNIT_ASSERT_LT(test, n, 1000u);
+	}
+	kunit_info(test, "%u allocations, of which %u were fatal to it\n", n - 2, failures);
+	KUNIT_EXPECT_GT(test, n, 100u);
+	kfree(mod);
+}
+
 /* Free and release spans. True: an allocation was made, and fault injection failed it. */
 static bool free_and_release(struct kunit *test)
 {
@@ -611,6 +646,7 @@ static struct kunit_case fault_cases[] = {
 	KUNIT_CASE(failed_sg_table_leaves_nothing),
 	KUNIT_CASE(failed_span_is_memory_of_vmalloc),
 	KUNIT_CASE(failed_device_leaves_nothing),
+	KUNIT_CASE(failed_vrealloc_changes_nothing),
 	KUNIT_CASE(failed_finalizer_leaves_nothing),
 	KUNIT_CASE(freeing_and_releasing_never_allocate),
 	KUNIT_CASE(failed_creation_leaves_nothing),
