@@ -45,8 +45,12 @@ struct span *__spanheap_new_record(struct spanheap *h)
 	return s;
 }
 
+/* The next life of the record, which a split may begin, has no guard and is not shared */
 void __spanheap_drop_record(struct spanheap *h, struct span *s)
 {
+	s->shared = false;
+	s->guarded = false;
+	s->guard = false;
 	WRITE_ONCE(s->word, (READ_ONCE(s->word) & SPAN_USES) | SPAN_DEAD);
 	list_add(&s->list, &h->spare);
 	h->nr_spare++;

@@ -327,7 +327,7 @@ static void failed_sg_table_leaves_nothing(struct kunit *test)
 /* Whatever fails for the span, vmalloc() is there, and the heap has lost nothing */
 static void failed_span_is_memory_of_vmalloc(struct kunit *test)
 {
-	u32 n, nr = 300, others = 0;
+	u32 n, nr = 289, others = 0;	/* nine times 32 pages, and a page alone */
 	int left = 0;
 	u64 inuse;
 	u8 *p;
@@ -345,7 +345,8 @@ static void failed_span_is_memory_of_vmalloc(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, stats(spanheap_heap)->inuse_bytes, inuse);
 		KUNIT_ASSERT_LT(test, n, 500u);
 	}
-	KUNIT_EXPECT_GT(test, others, 200u);
+	KUNIT_EXPECT_GT(test, n, 9u);
+	KUNIT_EXPECT_GT(test, others, 0u);
 }
 
 /* Nothing of a device stays that could not be set up; and all is there if it could */
@@ -408,7 +409,7 @@ static void failed_vrealloc_changes_nothing(struct kunit *test)
 		KUNIT_ASSERT_LT(test, n, 1000u);
 	}
 	kunit_info(test, "%u allocations, of which %u were fatal to it\n", n - 2, failures);
-	KUNIT_EXPECT_GT(test, n, 100u);
+	KUNIT_EXPECT_GT(test, n, 15u);	/* pages come 32 at a time */
 	kfree(mod);
 }
 

@@ -65,17 +65,22 @@ static void in_place_where_there_is_room(struct kunit *test)
 static void doubling_copies_no_byte(struct kunit *test)
 {
 	struct spanheap *h = test_heap_new(test, &spanheap_arena_ops, 4096, 0);
-	u32 nr, most = 1024, i, moves = 0;
+	u32 nr, most = 1024, i, blocks = 0;
 	struct page **pages = kcalloc(most, sizeof(*pages), GFP_KERNEL);
+	void **block = kcalloc(4096, sizeof(*block), GFP_KERNEL);
 	struct spanheap_stats before;
-	void *block[8], *p, *q;
+	void *p, *q;
 
-	KUNIT_ASSERT_NOT_NULL(test, pages);
+	KUNIT_ASSERT_TRUE(test, pages && block);
 	p = alloc(h, 16);
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	fill(p, 16);
 	for (nr = 16; nr < most; nr *= 2) {
-		block[moves++] = alloc(h, 1);
+		/* Fills the holes that the span has left, then what is behind it */
+		do {
+			block[blocks] = alloc(h, 1);
+			KUNIT_ASSERT_NOT_NULL(test, block[blocks]);
+		} while (block[blocks++] != p + nr * PAGE_SIZE);
 		for (i = 0; i < nr; i++)
 			pages[i] = vmalloc_to_page(p + i * PAGE_SIZE);
 		before = *stats(h);
@@ -97,12 +102,13 @@ static void doubling_copies_no_byte(struct kunit *test)
 		check(test, h);
 		p = q;
 	}
-	while (moves)
-		release(h, block[--moves]);
+	while (blocks)
+		release(h, block[--blocks]);
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, stats(h)->inuse_bytes, 0);
 	KUNIT_EXPECT_EQ(test, stats(h)->invalid_frees, 0);
 	check(test, h);
+	kfree(block);
 	kfree(pages);
 	test_heap_end(h);
 }
@@ -249,7 +255,7 @@ static void guard_moves_with_its_span(struct kunit *test)
 	static const u32 sizes[] = { 12, 300, 5, 1, 40, 40, 2 };
 	struct spanheap *h = test->priv;
 	struct spanheap_client *c = flagged(test, h, SPANHEAP_GUARD);
-	void *p = alloc_as(h, c, 10, 0, 0, GFP_KERNEL), *q;
+	void *p = alloc_as(h, c, 10, 0, 0, GFP_KERNEL), *q, *plain[100];
 	u32 i, old = 10, at;
 
 	fill(p, 10);
@@ -280,6 +286,14 @@ static void guard_moves_with_its_span(struct kunit *test)
 	check(test, h);
 	release(h, p);
 	KUNIT_EXPECT_EQ(test, h->nr_free, 1u);
+	check(test, h);
+	/* No record keeps a guard for its next life */
+	for (i = 0; i < ARRAY_SIZE(plain); i++) {
+		plain[i] = alloc(h, 2);
+		KUNIT_EXPECT_FALSE(test, peek(h, page_of(h, plain[i])).guarded);
+	}
+	for (i = 0; i < ARRAY_SIZE(plain); i++)
+		release(h, plain[i]);
 	check(test, h);
 	spanheap_heap_unregister(c);
 }

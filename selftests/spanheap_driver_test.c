@@ -246,23 +246,28 @@ static int test_realloc(void)
 {
 	unsigned long *pfn = kvcalloc(MOST, sizeof(*pfn), GFP_KERNEL);
 	struct spanheap_stats before = stats();
-	u32 nr, i, moves = 0;
-	void *block[16];
+	void **block = kvcalloc(2 * MOST, sizeof(*block), GFP_KERNEL);
+	u32 nr, i, blocks = 0, moves = 0;
 	u64 *p, *q;
 
+	spanheap_release_memory();	/* what was cached is one with its neighbours */
 	p = spanheap_alloc(client, LEAST, GFP_KERNEL);
-	EXPECT(pfn && p);
+	EXPECT(pfn && block && p);
 	for (i = 0; i < LEAST; i++)
 		p[i * PAGE_SIZE / sizeof(*p)] = i;
 	for (nr = LEAST; nr < MOST; nr *= 2) {
-		block[moves] = spanheap_alloc(client, 1, GFP_KERNEL);
-		EXPECT(block[moves++]);
+		/* Fills the holes that the span has left, then what is behind it */
+		do {
+			EXPECT(blocks < 2 * MOST);
+			block[blocks] = spanheap_alloc(client, 1, GFP_KERNEL);
+			EXPECT(block[blocks]);
+		} while (block[blocks++] != (void *)p + nr * PAGE_SIZE);
 		for (i = 0; i < nr; i++)
 			pfn[i] = vmalloc_to_pfn((void *)p + i * PAGE_SIZE);
 		q = spanheap_realloc(p, 2 * nr, GFP_KERNEL);
-		EXPECT(q && spanheap_nr_pages(q) == 2 * nr);
-		EXPECT(q == p || !spanheap_is_span(p));
-		EXPECT(q == p || !readable(p));
+		EXPECT(q && q != p && spanheap_nr_pages(q) == 2 * nr);
+		EXPECT(!spanheap_is_span(p) && !readable(p));
+		moves++;
 		for (i = 0; i < nr; i++)
 			EXPECT(vmalloc_to_pfn((void *)q + i * PAGE_SIZE) == pfn[i]);
 		p = q;
@@ -272,12 +277,12 @@ static int test_realloc(void)
 	for (i = 0; i < MOST; i++)
 		EXPECT(p[i * PAGE_SIZE / sizeof(*p)] == i);
 	EXPECT(stats().zeroed_bytes == before.zeroed_bytes);
-	EXPECT(stats().inuse_bytes == before.inuse_bytes + (MOST + moves) * PAGE_SIZE);
+	EXPECT(stats().inuse_bytes == before.inuse_bytes + (MOST + blocks) * PAGE_SIZE);
 	pr_info("%u times doubled: %llu bytes mapped elsewhere\n", moves,
 		stats().moved_bytes - before.moved_bytes);
-	EXPECT(stats().moved_bytes > before.moved_bytes);
-	while (moves)
-		spanheap_free(block[--moves]);
+	EXPECT(stats().moved_bytes - before.moved_bytes == (MOST - LEAST) * PAGE_SIZE);
+	while (blocks)
+		spanheap_free(block[--blocks]);
 	EXPECT(!spanheap_realloc(p, 0, GFP_KERNEL) && !spanheap_realloc(p, SIZE_MAX, GFP_KERNEL));
 	EXPECT(!spanheap_realloc(p, stats().arena_bytes >> PAGE_SHIFT, GFP_KERNEL));
 	EXPECT(spanheap_nr_pages(p) == MOST);
@@ -285,6 +290,7 @@ static int test_realloc(void)
 	spanheap_free(p);
 	EXPECT(!spanheap_realloc(p, 1, GFP_KERNEL) && !spanheap_realloc(NULL, 1, GFP_KERNEL));
 	EXPECT(stats().inuse_bytes == before.inuse_bytes);
+	kvfree(block);
 	kvfree(pfn);
 	return 0;
 }
