@@ -45,7 +45,7 @@ static void pages_come_and_go(struct kunit *test)
 /* An arena for which there are no addresses is refused, and the page behind it goes back */
 static void arena_without_addresses_is_refused(struct kunit *test)
 {
-	struct spanheap *h = spanheap_heap_create(&spanheap_arena_ops, 1ul << 28, NULL);
+	struct spanheap *h = spanheap_heap_create(&spanheap_arena_ops, 1ul << 28, fake_clock);
 
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(h), -ENOMEM);
 }
