@@ -6,7 +6,7 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug fuzz coverage dkms-test host-test profile-test top-test demo bench lint docs install dkms-install deb deb-test clean help
+.PHONY: all check kunit selftest matrix debug fuzz coverage prove dkms-test host-test profile-test top-test demo bench lint docs install dkms-install deb deb-test clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/make $(KDIR)
@@ -22,6 +22,8 @@ debug:	## run selftest in a 7.3 built with KASAN, lockdep, kmemleak and more
 	tools/selftest debug
 fuzz:	## fuzz the page heap in user space for T seconds, with sanitizers
 	tools/fuzz $(T)
+prove:	## prove the arithmetic of backed pages within bounds, with CBMC
+	tools/prove
 coverage:	## print which lines of each file kunit and selftests run; PART=kunit: kunit
 	tools/coverage $(PART)
 profile-test:	## take a heap profile of the RAM disk, read it with pprof and tools/profile
