@@ -16,11 +16,8 @@ echo 0 >$F/fail_page_alloc/min-order
 # Use kmod's insmod, because busybox's tries a second way when the first fails.
 # 50 successful loads in a row mean that the last allocation is passed
 load() {
-	# A kernel that counts lines allocates for each object file before that, and may lack it
-	rows=50
-	[ ! -e /gcov ] || rows=400
 	nth=1 row=0 failed=0
-	while [ $row -lt $rows ]; do
+	while [ $row -lt 50 ]; do
 		if sh -c "echo $nth >/proc/self/fail-nth && exec /progs/insmod /spanheap.ko arena_mb=16 $SPANHEAP_PARAMS" 2>/dev/null; then
 			row=$((row + 1))
 			check_ok && rmmod spanheap || { echo "allocation $nth"; return 1; }
