@@ -12,6 +12,7 @@ struct spanheap;
 enum spanheap_hook_point {
 	HOOK_NONE,
 	HOOK_FREE_LOOKED,	/* a free has read the span, but not yet claimed it */
+	HOOK_RESIZE_READ,	/* a resize has read the span, but not yet claimed it */
 	HOOK_LOOKUP_READ,	/* a look-up has read the span, but not yet validated it */
 };
 

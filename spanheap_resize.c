@@ -11,8 +11,8 @@
 #include "spanheap_internal.h"
 
 /*
- * Claim the in-use span that starts at addr and take it off its busy list. Returns its
- * word in *old, or NULL if there is no such span.
+ * Claim the in-use span that starts at addr and take it off its busy list. Sets *old to the
+ * word that the claim replaced. NULL: there is no such span.
  */
 static struct span *__claim_at(struct spanheap *h, const void *addr, u64 *old)
 {
@@ -21,7 +21,8 @@ static struct span *__claim_at(struct spanheap *h, const void *addr, u64 *old)
 	if (!s || span_addr(h, s) != addr)
 		return NULL;
 	*old = READ_ONCE(s->word);
-	if (!span_claim(s, *old))
+	test_hook(h, HOOK_RESIZE_READ);
+	if (!span_claim(s, old))
 		return NULL;
 	if (s->client->sweep)
 		__spanheap_busy_del(h, s);

@@ -196,17 +196,20 @@ static inline bool span_move(struct spanheap *h, struct span *s, enum span_state
 }
 
 /*
- * Take s out of use, if s is still in the use in which the caller read word. False:
- * that use has ended, so the caller's free or resize is a bad one.
+ * Take s out of use, if s is still in the use in which the caller read *word. Sets *word to
+ * the word that the claim replaced, which may have got SPAN_SLOW meanwhile. False: that use
+ * has ended, so the caller's free or resize is a bad one.
  */
-static inline bool span_claim(struct span *s, u64 word)
+static inline bool span_claim(struct span *s, u64 *word)
 {
 	u64 now = READ_ONCE(s->word), old;
 
-	for (; word_state(now) == SPAN_INUSE && !((now ^ word) & SPAN_USES); now = old) {
+	for (; word_state(now) == SPAN_INUSE && !((now ^ *word) & SPAN_USES); now = old) {
 		old = cmpxchg(&s->word, now, (now & SPAN_USES) | SPAN_OWNED);
-		if (old == now)
+		if (old == now) {
+			*word = now;
 			return true;
+		}
 	}
 	return false;
 }

@@ -240,7 +240,7 @@ bool spanheap_specials_claim(struct spanheap *h, struct span *s, u64 word,
 	f = any_finalizer(&s->specials);
 	if (f) {
 		*fn = f->fn;
-	} else if (span_claim(s, word)) {
+	} else if (span_claim(s, &word)) {
 		*specials = s->specials;
 		s->specials = RB_ROOT;
 		claimed = true;

@@ -342,11 +342,11 @@ static void claim(u32 i)
 {
 	struct mspan *e = &m.span[i];
 	struct span *s = e->s;
-	u64 word = s->word;
+	u64 word = s->word, other = word - SPAN_USE;
 
-	must(!span_claim(s, word - SPAN_USE));
-	must(span_claim(s, word));
-	must(!span_claim(s, word));
+	must(!span_claim(s, &other));
+	must(span_claim(s, &word));
+	must(!span_claim(s, &word));
 	if (client[e->client].sweep)
 		busy_del(s);
 	s->needzero = true;

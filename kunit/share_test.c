@@ -71,6 +71,33 @@ static void referenced_page_of_a_tail_is_dropped(struct kunit *test)
 	check(test, h);
 }
 
+static void *contested;
+
+static void share_contested(struct spanheap *h)
+{
+	fake.faults += !spanheap_mark_shared(h, contested);
+}
+
+/* A span that becomes shared while a resize claims it stays shared after the resize */
+static void span_shared_beside_a_resize_stays_shared(struct kunit *test)
+{
+	struct spanheap *h = test->priv;
+	struct page *page;
+
+	contested = alloc(h, 5);
+	hook_at(HOOK_RESIZE_READ, share_contested);
+	KUNIT_EXPECT_TRUE(test, resize(h, contested, 4));
+	KUNIT_EXPECT_EQ(test, unhook(), 1);
+	page = fake_page(h, contested);
+	get_page(page);
+	release(h, contested);
+	spanheap_drop(h);
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, fake_is_backed(h, page_of(h, contested)));
+	put_page(page);
+	check(test, h);
+}
+
 /* The free of a span that is not marked as shared does not check for references */
 static void unmarked_free_pays_nothing(struct kunit *test)
 {
@@ -243,6 +270,7 @@ static void failed_allocation_leaves_no_guard(struct kunit *test)
 static struct kunit_case cases[] = {
 	KUNIT_CASE(referenced_page_goes_to_no_new_owner),
 	KUNIT_CASE(referenced_page_of_a_tail_is_dropped),
+	KUNIT_CASE(span_shared_beside_a_resize_stays_shared),
 	KUNIT_CASE(unmarked_free_pays_nothing),
 	KUNIT_CASE(shared_span_without_references_keeps_its_pages),
 	KUNIT_CASE(init_on_free_leaves_referenced_pages_alone),
