@@ -6,11 +6,11 @@ KDIR ?= $(firstword $(wildcard $(dir $(wildcard /lib/modules/$(shell uname -r)/b
 INSTALL_MOD_PATH ?= $(DESTDIR)
 export INSTALL_MOD_PATH
 
-.PHONY: all check kunit selftest matrix debug fuzz coverage prove dkms-test host-test profile-test top-test demo bench lint docs install dkms-install deb deb-test clean help
+.PHONY: all check kunit selftest matrix debug fuzz models coverage prove dkms-test host-test profile-test top-test demo bench lint docs install dkms-install deb deb-test clean help
 
 all:	## build the modules for KDIR (default: running kernel, else stock KVER)
 	tools/make $(KDIR)
-check:	## run every test: kunit, fuzz, selftest, profile-test, top-test, dkms-test and host-test
+check:	## run every test: kunit, fuzz, models, selftest, profile-test, top-test, dkms-test and host-test
 	tools/check
 kunit:	## run unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
@@ -26,6 +26,8 @@ prove:	## prove the arithmetic of backed pages within bounds, with CBMC
 	tools/prove
 coverage:	## print which lines of each file kunit and selftests run; PART=kunit: kunit
 	tools/coverage $(PART)
+models:	## check the models of the lock-free protocols, and that broken ones fail
+	tools/models
 profile-test:	## take a heap profile of the RAM disk, read it with pprof and tools/profile
 	tools/profile-test $(KVER)
 top-test:	## run spanheap-top and the arena's picture on fake and real files
