@@ -19,6 +19,7 @@
 
 /* ---- charges ---- */
 
+/* A loop, because other CPUs raise it, too. It needs no order: nothing else depends on it. */
 static void raise_peak(struct spanheap_client *c, s64 pages)
 {
 	s64 peak = atomic64_read(&c->peak_pages);
@@ -40,7 +41,10 @@ bool spanheap_charge_exact(struct spanheap_client *c, u32 nr)
 {
 	s64 limit = READ_ONCE(c->limit_pages), old = atomic64_read(&c->pages);
 
-	/* Add nothing before the test: a charge that is undone could make others fail */
+	/*
+	 * Add nothing before the test: a charge that is undone could make others fail. The
+	 * compare-and-swap needs no order, as no other data depends on the sum.
+	 */
 	do {
 		if (limit && old + nr > limit)
 			return false;
@@ -321,6 +325,7 @@ void spanheap_client_quiesce(struct spanheap_client *c)
 	if (c->sweep)
 		list_del_init(&c->sweep->node);
 	spin_unlock_irq(&h->lock);
+	/* spanheap_client_put() wakes this task after its last access to c */
 	wait_event(h->callback_wait, !READ_ONCE(c->users));
 }
 

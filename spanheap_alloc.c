@@ -93,6 +93,7 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 		cache_leave(c);
 		return NULL;
 	}
+	/* In the section: spanheap_set_limit() waits for sections that have read 0 */
 	limited = READ_ONCE(client->limit_pages);
 	if (unlikely(limited) && !spanheap_charge_exact(client, nr)) {
 		span_move(h, s, SPAN_OWNED, SPAN_CACHED);
@@ -160,7 +161,7 @@ static void count_free(struct span_cache *c, struct span *s)
 	struct spanheap_client *client = s->client;
 	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
-	if (unlikely(READ_ONCE(client->limit_pages)))
+	if (unlikely(READ_ONCE(client->limit_pages)))	/* as in alloc_cached() */
 		spanheap_uncharge(client, s->nr_pages);
 	else
 		count_out(client, n, s->nr_pages);
@@ -199,9 +200,12 @@ static __always_inline struct seen look(struct spanheap *h, const void *addr)
 {
 	struct seen seen = { .s = spanheap_span_at(h, addr) };
 
-	/* The compare-and-swap of the word validates the fields that are read after it */
+	/*
+	 * Read the word before the fields: pairs with the release in spanheap_publish(). The
+	 * compare-and-swap of the word then validates the fields.
+	 */
 	if (likely(seen.s))
-		seen.word = smp_load_acquire(&seen.s->word);	/* before the fields */
+		seen.word = smp_load_acquire(&seen.s->word);
 	return seen;
 }
 
@@ -216,7 +220,11 @@ static __always_inline bool may_cache(struct spanheap *h, const void *addr, stru
 		      seen.s->nr_pages <= h->caches.max_pages);
 }
 
-/* End the use that was seen, unless its free has to take the heap lock */
+/*
+ * End the use that was seen, unless its free has to take the heap lock. cmpxchg() is a full
+ * barrier: fields that were read before it belong to this use if it succeeds, and the
+ * changes of the free come after it. Pairs as the cmpxchg() in span_claim().
+ */
 static __always_inline bool claim_seen(struct seen seen)
 {
 	return (seen.word & (SPAN_STATE | SPAN_SLOW)) == SPAN_INUSE &&

@@ -26,6 +26,7 @@ static void visit_this_cpu(void *arg)
 	struct span_cache *c = this_cpu_ptr(v->caches->cpu);
 
 	steps_begin(STEPS_VISIT, v->caches);
+	/* In an IPI: what this CPU has stored in its sections is visible. See cache_enter(). */
 	v->missed = READ_ONCE(c->entered);
 	if (!v->missed)
 		v->fn(v, c);
@@ -73,9 +74,14 @@ void spanheap_cache_pause(struct span_caches *cs)
 		return;
 	steps_begin(STEPS_PAUSE, cs);
 	atomic_inc(&cs->paused);
-	synchronize_rcu();	/* see cache_enter() */
+	/* Pairs with preempt_disable() and the test of paused in cache_enter() */
+	synchronize_rcu();
 }
 
+/*
+ * Needs no barrier: a section that reads 0 takes spans from this CPU's cache only, and frees
+ * a span only by a compare-and-swap of its whole word.
+ */
 void spanheap_cache_resume(struct span_caches *cs)
 {
 	if (cs->cpu)

@@ -9,7 +9,7 @@
  * section, and its allocation or free takes the slow path. Another CPU reaches the
  * cache only through an IPI to the cache's CPU. spanheap_cache_visit() sends the IPI
  * again as long as it arrives inside a section. Only CPUs whose caches hold something
- * get an IPI, and the IPI only exchanges some pointers.
+ * get an IPI, and the IPI only exchanges some pointers. models/section.pml is a model of this.
  */
 #ifndef _SPANHEAP_CACHE_H
 #define _SPANHEAP_CACHE_H
@@ -184,7 +184,11 @@ static inline struct span_cache *cache_enter(struct span_caches *cs)
 	if (unlikely(READ_ONCE(c->entered)))
 		goto out;
 	WRITE_ONCE(c->entered, true);
-	barrier();	/* the section begins */
+	/*
+	 * The section begins. Only interrupts on this CPU read "entered", so the compiler's
+	 * order is enough. Pairs with the tests of "entered" above and in visit_this_cpu().
+	 */
+	barrier();
 	/*
 	 * Test paused with preemption off: spanheap_cache_pause() increments paused, then
 	 * waits for an RCU grace period. A section that has read 0 began before the
@@ -202,7 +206,7 @@ out:
 
 static inline void cache_leave(struct span_cache *c)
 {
-	barrier();	/* the section ends */
+	barrier();	/* the section ends; pairs as the barrier in cache_enter() */
 	WRITE_ONCE(c->entered, false);
 	preempt_enable();
 }
@@ -305,7 +309,8 @@ static inline struct llist_node *cache_push(struct span_caches *cs, struct span_
 /*
  * The sum of every CPU's share. Read the pages first, because a CPU counts an operation
  * before its pages. If check_cpus() then finds the number of operations unchanged, the
- * pages are those of the same moment.
+ * pages are those of the same moment. There is no barrier on either side: x86 keeps the
+ * order of stores and of loads; a CPU that does not may make the check of a heap in use fail.
  */
 static inline struct heap_counts cache_sum(const struct span_caches *cs)
 {

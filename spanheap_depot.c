@@ -98,7 +98,7 @@ static bool swap_at(struct cache_depot *d, struct magazine **m, bool full, u32 *
 {
 	struct magazine **from = full ? &d->empty : &d->full;
 	struct magazine **to = full ? &d->full : &d->empty;
-	struct magazine *got = READ_ONCE(*from);
+	struct magazine *got = READ_ONCE(*from);	/* a hint; read again under the lock */
 	u32 i;
 
 	if (!got)
@@ -150,7 +150,7 @@ static struct span *shelf_pop(struct cache_shelf *shelf, const struct span_align
 	struct span *s = NULL;
 	u32 i;
 
-	if (!READ_ONCE(shelf->first))
+	if (!READ_ONCE(shelf->first))	/* a hint; read again under the lock */
 		return NULL;
 	while (!raw_spin_trylock(&shelf->lock))
 		if (give_up(tries))
@@ -231,7 +231,7 @@ static struct llist_node *depot_pop(struct cache_depot *d, u32 size)
 	struct llist_node *spans;
 	struct magazine *m;
 
-	if (!READ_ONCE(d->full))
+	if (!READ_ONCE(d->full))	/* a hint; read again under the lock */
 		return NULL;
 	lock_irq(&d->lock);
 	m = d->full;
@@ -252,7 +252,7 @@ static struct llist_node *shelf_pop_all(struct cache_shelf *shelf)
 {
 	struct llist_node *first;
 
-	if (!READ_ONCE(shelf->first))
+	if (!READ_ONCE(shelf->first))	/* a hint; read again under the lock */
 		return NULL;
 	lock_irq(&shelf->lock);
 	first = shelf->first;

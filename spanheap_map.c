@@ -19,13 +19,17 @@ void __spanheap_map_set(struct spanheap *h, struct span *s)
 {
 	u32 last = span_end(s) - 1;
 
-	/* Store the fields before the pointer, which look-ups follow without a lock */
+	/*
+	 * Store the fields before the pointer, which look-ups follow without a lock. Pairs with
+	 * the address dependency in map_find() and spanheap_span_at().
+	 */
 	smp_store_release(map_slot(h, s->start), s);
 	smp_store_release(map_slot(h, last), s);	/* as above */
 	__set_bit(s->start & LEAF_MASK, h->map[s->start >> LEAF_SHIFT]->starts);
 	h->seq++;
 }
 
+/* Needs no barrier: a look-up that still finds s validates the fields of s by its word */
 void __spanheap_map_clear(struct spanheap *h, struct span *s)
 {
 	WRITE_ONCE(*map_slot(h, s->start), NULL);
@@ -51,7 +55,10 @@ void spanheap_map_cover(struct spanheap *h, u32 start, u32 from, u32 end)
 
 /*
  * The record of the span that may hold page idx, and the start of that span. The answer
- * is exact if an in-use span holds the page; otherwise the caller must validate it.
+ * is exact if an in-use span holds the page: its bit, its pointers and cover[] were set
+ * before spanheap_publish() and do not change. Whoever knows the address sees them.
+ * Otherwise other CPUs may change them during the reads, and the caller must validate
+ * the answer.
  */
 static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 {
@@ -66,7 +73,10 @@ static struct span *map_find(struct spanheap *h, u32 idx, u32 *start)
 		*start = (idx & ~LEAF_MASK) | bit;
 		return READ_ONCE(leaf->span[bit]);
 	}
-	/* Earlier leaves were attached before this one; cover refers to one of them */
+	/*
+	 * Earlier leaves were attached before this one, and cover refers to one of them. Pairs
+	 * with the release of the leaf's pointer in __spanheap_grow().
+	 */
 	smp_rmb();
 	*start = READ_ONCE(h->cover[idx >> LEAF_SHIFT]);
 	return READ_ONCE(*map_slot(h, *start));
@@ -108,8 +118,9 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 		v->client = READ_ONCE(s->client);
 		test_hook(h, HOOK_LOOKUP_READ);
 		/*
-		 * Read the fields before the word is read again: pairs with the barrier of
-		 * __spanheap_put(). If the word has not changed, except for SPAN_SLOW, all
+		 * Read the fields before the word is read again: pairs with the cmpxchg() of
+		 * the claim that ends a use, which comes before every change of a field, and
+		 * with the barrier of __spanheap_put(). If the word has not changed, except for SPAN_SLOW, all
 		 * fields belong to the same use.
 		 */
 		smp_rmb();

@@ -294,7 +294,8 @@ static struct prof_bucket *get_bucket(struct spanheap_prof *p, const unsigned lo
 	old = find_bucket(p, hash, stack, depth, nr_pages, rate);
 	if (!old) {
 		b->next = p->all;
-		smp_store_release(&p->all, b);	/* pairs with all_buckets() */
+		/* b before the pointer to it: pairs with the acquire in all_buckets() */
+		smp_store_release(&p->all, b);
 		hash_add_rcu(p->bucket, &b->node, hash);
 	}
 	spin_unlock_irqrestore(&p->lock, flags);
@@ -436,7 +437,12 @@ static void bucket_sums(struct prof_bucket *b, u64 *inuse, u64 *allocs)
 {
 	u64 frees = atomic64_read(&b->frees);
 
-	smp_rmb();	/* read frees before allocs, so that inuse is never negative */
+	/*
+	 * Read frees before allocs, so that inuse is never negative. Pairs with the special
+	 * lock, under which a sample is added after it was counted in allocs, and taken
+	 * before it is counted in frees.
+	 */
+	smp_rmb();
 	*allocs = atomic64_read(&b->allocs);
 	*inuse = *allocs - frees;
 }

@@ -175,7 +175,10 @@ static bool change_begin(struct spanheap *h, struct change *c, void *addr, unsig
 	c->s = s;
 	c->client = s ? s->client : NULL;
 	if (s && !__spanheap_client_get(c->client)) {
-		/* The client is being unregistered, and s becomes an orphan */
+		/*
+		 * The client is being unregistered, and s becomes an orphan. A new use begins,
+		 * as in change_end(), but no field has changed, so the store needs no order.
+		 */
 		WRITE_ONCE(s->word, c->word + SPAN_USE);
 		if (c->client->sweep)
 			__spanheap_busy_back(h, s);
@@ -193,7 +196,10 @@ static void change_end(struct spanheap *h, struct change *c)
 	unsigned long flags;
 
 	spin_lock_irqsave(&h->lock, flags);
-	/* Begin a new use, so that a free that has seen the old length or place fails */
+	/*
+	 * Begin a new use, so that a free that has seen the old length or place fails. The new
+	 * fields before the word: pairs with the acquire in spanheap_heap_lookup() and look().
+	 */
 	smp_store_release(&c->s->word, c->word + SPAN_USE);
 	if (c->client->sweep)
 		__spanheap_busy_back(h, c->s);

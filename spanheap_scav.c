@@ -267,6 +267,9 @@ static void quiet_over(struct timer_list *unused)
  * If nothing is idle or cached, let the thread sleep until a span becomes idle under the heap
  * lock. A free into a cache wakes nobody, so a deferrable timer makes the thread check the
  * caches now and then; it wakes no idle CPU.
+ *
+ * quiet is set under the heap lock. A span that became idle before is on the lists; a task
+ * that makes one idle later takes the lock after this, so it sees quiet in scav_poke().
  */
 static void become_quiet(struct spanheap *h)
 {
@@ -310,6 +313,10 @@ static void count_rest(struct scav *scav)
 	scav->ran = ran;
 }
 
+/*
+ * A flag that is set during the test is not missed: its writer then calls wake_up(), which
+ * takes the lock of the queue on which this thread is already.
+ */
 static bool has_news(struct spanheap *h, bool quiet, bool may_grow)
 {
 	return kthread_should_stop() || READ_ONCE(scav_kicked) ||

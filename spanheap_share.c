@@ -23,7 +23,10 @@ bool spanheap_mark_shared(struct spanheap *h, const void *addr)
 	rcu_read_lock();	/* the record's memory stays a record */
 	s = spanheap_span_guess(h, addr);
 	if (s && spanheap_heap_lookup(h, addr, &v)) {
-		/* Mark before SPAN_SLOW is set: a free that sees SPAN_SLOW reads the mark */
+		/*
+		 * Mark before SPAN_SLOW is set: a free that sees SPAN_SLOW reads the mark. The
+		 * cmpxchg() in span_set_slow() pairs with that of the claim.
+		 */
 		WRITE_ONCE(s->shared, true);
 		marked = span_set_slow(s);
 	}

@@ -30,7 +30,7 @@ const char *spanheap_site_text(struct spanheap *h, unsigned long site, char *buf
 		snprintf(buf, SITE_TEXT, "%pS", (void *)site);
 		return buf;
 	}
-	rcu_read_lock();
+	rcu_read_lock();	/* an entry that is forgotten is freed a grace period later */
 	kept = xa_load(&h->sites, site);
 	strscpy(buf, kept ? kept->text : "a module that is gone", SITE_TEXT);
 	rcu_read_unlock();

@@ -51,6 +51,7 @@ void __spanheap_drop_record(struct spanheap *h, struct span *s)
 	s->shared = false;
 	s->guarded = false;
 	s->guard = false;
+	/* A late look-up finds DEAD or a later state, never the use that has ended */
 	WRITE_ONCE(s->word, (READ_ONCE(s->word) & SPAN_USES) | SPAN_DEAD);
 	list_add(&s->list, &h->spare);
 	h->nr_spare++;
@@ -340,7 +341,7 @@ void __spanheap_put(struct spanheap *h, struct span *s)
 		h->uncached_pages += old == SPAN_CACHED ? s->nr_pages : 0;
 	}
 	span_move(h, s, old, SPAN_FREE);
-	/* Store the word before the fields: pairs with spanheap_heap_lookup() */
+	/* Store the word before the fields: pairs with the smp_rmb() in spanheap_heap_lookup() */
 	smp_wmb();
 	s->client = NULL;
 	s->obj_size = 0;
@@ -416,7 +417,10 @@ int __spanheap_grow(struct spanheap *h, u32 nr, struct prep *p)
 		p->leaves = leaf->next;
 		p->nr_leaves--;
 		steps_done(1);
-		/* Store the zeroed leaf before its pointer, which look-ups follow */
+		/*
+		 * Store the zeroed leaf before its pointer, which look-ups follow. Pairs with
+		 * the address dependency and the smp_rmb() in map_find().
+		 */
 		smp_store_release(&h->map[h->nr_map_leaves], leaf);
 		WRITE_ONCE(h->nr_map_leaves, h->nr_map_leaves + 1);
 	}

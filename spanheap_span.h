@@ -50,7 +50,8 @@ enum span_state {
 /*
  * span.word holds the state, a flag, and above them a count of the record's uses. A
  * free compares and swaps the whole word. If the span was freed and allocated again in
- * between, the count differs, and the late free changes nothing.
+ * between, the count differs, and the late free changes nothing. models/claim.pml is a
+ * model of everything that changes or reads the word.
  */
 #define SPAN_STATE	0xffull
 #define SPAN_SLOW	0x100ull		/* INUSE: the free must take the heap lock */
@@ -166,6 +167,10 @@ static inline enum span_state word_state(u64 word)
 	return word & SPAN_STATE;
 }
 
+/*
+ * The owner of s gets the exact state. So does a holder of the heap lock if s is FREE,
+ * RELEASING or GUARD. Otherwise another CPU may change the state at the same time.
+ */
 static inline enum span_state span_state(const struct span *s)
 {
 	return word_state(READ_ONCE(s->word));
@@ -176,6 +181,9 @@ static inline enum span_state span_state(const struct span *s)
  * state. The first such span is reported, and the caller must not use s any more. word is
  * an earlier value of s->word with the same use count. With it, the store to s->word does
  * not wait for the previous store. Allocating and freeing a cached span takes four stores.
+ *
+ * The store needs no barrier: the next owner gets s from this CPU's cache in a section, or
+ * under a lock of a depot, a shelf or the heap.
  */
 static inline bool span_move_seen(struct spanheap *h, struct span *s, u64 word,
 				  enum span_state from, enum span_state to)
@@ -199,6 +207,10 @@ static inline bool span_move(struct spanheap *h, struct span *s, enum span_state
  * Take s out of use, if s is still in the use in which the caller read *word. Sets *word to
  * the word that the claim replaced, which may have got SPAN_SLOW meanwhile. False: that use
  * has ended, so the caller's free or resize is a bad one.
+ *
+ * cmpxchg() is a full barrier if it succeeds. It orders the claim before all changes of the
+ * record by the new owner: pairs with the smp_rmb() in spanheap_heap_lookup(). It also pairs
+ * with the release of spanheap_publish(), so the new owner sees the fields of the use.
  */
 static inline bool span_claim(struct span *s, u64 *word)
 {
@@ -217,6 +229,9 @@ static inline bool span_claim(struct span *s, u64 *word)
 /*
  * Make the free of s take the heap lock. False: s is not in use. A free without
  * SPAN_SLOW looks neither for specials nor for references to the pages.
+ *
+ * cmpxchg() orders what the caller has stored before, such as span.shared, before the
+ * flag. Pairs with the cmpxchg() of the claim that ends the use.
  */
 static inline bool span_set_slow(struct span *s)
 {

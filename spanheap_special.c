@@ -437,7 +437,7 @@ void spanheap_specials_leave(struct spanheap_client *c)
 	while (atomic_long_read(&h->nr_finalizers) && idx != U32_MAX) {
 		struct special key = {};
 
-		rcu_read_lock();
+		rcu_read_lock();	/* as in locked(): s is used without the heap lock */
 		s = next_with_specials(h, c, &idx);
 		while (s && drop_batch(h, c, s, &key, &fn, &dropped) == BATCH)
 			;
@@ -496,7 +496,7 @@ const char *spanheap_specials_check(struct spanheap *h, u32 *idx)
 		struct special key = {};
 		bool more = true;
 
-		rcu_read_lock();
+		rcu_read_lock();	/* as in locked(): s is used without the heap lock */
 		s = next_with_specials(h, NULL, idx);
 		while (s && more && !bad)
 			bad = check_batch(h, s, &key, &more);

@@ -92,7 +92,9 @@ static void count_shares(struct spanheap *h, s64 idle)
 
 /*
  * Update the system's counter, in any context but NMI. If another CPU is updating it, this
- * call does nothing: the next update counts what the other CPU has missed.
+ * call does nothing: the next update counts what the other CPU has missed. "counting" is a lock:
+ * the release of its end pairs with the atomic_xchg() of the next update, which thus sees
+ * the counts.
  */
 void spanheap_count_idle(struct spanheap *h)
 {
