@@ -130,6 +130,29 @@ secret() {
 		nobody "cat $H/inuse_bytes"
 }
 t "debugfs is for root, sysfs for all to read" secret
+writers() {
+	for f in $(find $H $P $D -type f); do
+		refused nobody "echo 1 >$f" || { echo "$f is open to all"; return 1; }
+	done
+}
+t "nobody but root can write" writers
+garbage() {
+	tr '\0' 'x' </dev/zero | head -c 65536 >/tmp/junk
+	for f in $(find $H $P $D -type f); do
+		refused sh -c "cat /tmp/junk >$f" || { echo "$f takes garbage"; return 1; }
+	done
+	check_ok
+}
+t "64 KiB of garbage are refused by every file" garbage
+addresses() {
+	{
+		grep spanheap_ /tmp/trace | grep addr= && cat $D/spans $D/free && dmesg | grep spanheap &&
+			find $H -type f -exec cat {} +
+	} >/tmp/all || return 1
+	# An address of the kernel, with page tables of 4 or 5 levels; a hash has 8 digits
+	! grep -E '(^|[^0-9a-f])ff[0-9a-f]{14}([^0-9a-f]|$)' /tmp/all
+}
+t "no message or view has an address" addresses
 open() {
 	exec 3<$D/spans; read -r _ <&3
 	refused rmmod spanheap; rc=$?
