@@ -9,8 +9,8 @@
  * for freeing under that lock only. It follows that
  *
  *  - a free sees each special that was added before its claim, and none is added after it;
- *  - a span with specials keeps its start: under the special lock, a tree that is not empty
- *    proves that the record is still the same span.
+ *  - under the special lock, a tree that is not empty proves that the record is still the same
+ *    span. Only spanheap_realloc() changes its start; specials have offsets, and move with it.
  *
  * The sweep that finds an object dead queues the object's finalizer. The finalizer stays
  * in the tree as SPECIAL_QUEUED until it has run. Until then the span stays in use, and a

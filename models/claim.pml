@@ -11,7 +11,8 @@
  *			free_to_cache(), free_slow(), __claim_to_free()	spanheap_alloc.c
  *			spanheap_specials_claim()			spanheap_special.c
  *			__spanheap_put()				spanheap_span.c
- *	Resizer		spanheap_heap_resize(), grow_span()		spanheap_resize.c
+ *	Resizer		change_begin(), grow_span(), move_span(), change_end()
+ *									spanheap_resize.c
  *	Adder, Remover	locked(), add_to(), remove_from()		spanheap_special.c
  *	Sharer		spanheap_mark_shared()				spanheap_share.c
  *	Looker		spanheap_heap_lookup(), map_find()		spanheap_map.c
@@ -53,7 +54,7 @@
  *	pass: RESIZES			the same, and a resize
  *	pass: SPECIALS			frees, and specials that come and go
  *	pass: SHARES			pages are shared during a resize, then the free
- *	pass: LOOKS			look-ups beside frees and allocations
+ *	pass: LOOKS			look-ups beside frees, allocations and a resize
  *	fail: FREES CLAIM_TWO_STEPS	a claim compares the word, then stores it
  *	fail: FREES CLAIM_STATE		a claim compares the state, but not the use
  *	fail: FREES USE_KEPT		an allocation begins no new use
@@ -80,6 +81,7 @@
  *	fail: LOOKS LOOK_NO_START	a look-up does not compare the start of the span
  *	fail: LOOKS PUBLISH_EARLY	an allocation stores the word before the fields
  *	fail: LOOKS USE_KEPT		an allocation begins no new use
+ *	fail: LOOKS RESIZE_KEEPS_USE	a resize begins no new use
  */
 
 /* span.word: the state, SPAN_SLOW, and above them the count of uses */
@@ -380,7 +382,7 @@ proctype Freer(byte addr, n)
 
 /* ---- resize ---- */
 
-/* From one page to two, or to the length that the span has */
+/* To two pages, to another place, or to the length that the span has */
 inline resize()
 {
 	lock(heap_lock);
@@ -406,7 +408,8 @@ inline resize()
 		:: ok ->
 			lock(heap_lock);
 			if
-			:: nr = 2; map_set()
+			:: start == 0 -> nr = 2; map_set()
+			:: nr == 1 -> map[start] = false; start = 1 - start; map_set()
 			:: skip
 			fi;
 			unlock(heap_lock);
@@ -611,7 +614,7 @@ init
 		run Freer(1, 1);
 #endif
 #ifdef RESIZES
-		run Freer(0, 2);
+		run Freer(0, 1);
 		run Freer(0, 1);
 		run Resizer(0);
 #endif
@@ -622,7 +625,8 @@ init
 		run Remover(0);
 #endif
 #ifdef LOOKS
-		run Freer(0, 2);
+		run Freer(0, 1);
+		run Resizer(0);
 		run Looker(0);
 #endif
 #ifdef SHARES
