@@ -14,7 +14,7 @@ check:	## run every test: kunit, fuzz, models, selftest, profile-test, top-test,
 	tools/check
 kunit:	## run unit tests in User-Mode Linux KVER (6.1 or 7.3), or in KVER=debug
 	tools/kunit $(KVER)
-selftest:	## run tests in a VM with stock kernel KVER (6.1 or 6.12), or in KVER=debug
+selftest:	## run tests in a VM with stock KVER (6.1, 6.12, 6.1-arm64 ...) or KVER=debug
 	tools/selftest $(KVER)
 matrix:	## run selftest with the per-CPU caches off, smallest, default and largest
 	tools/selftest --matrix $(KVER)
