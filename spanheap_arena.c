@@ -173,11 +173,10 @@ static int arena_reserve(struct spanheap *h, unsigned long nr_pages)
 	if (!h->sentinel)
 		return -ENOMEM;
 	h->base = compat_reserve(nr_pages, h->sentinel, &h->backend);
-	if (!h->base) {
-		__free_page(h->sentinel);
-		return -ENOMEM;
-	}
-	return 0;
+	if (!IS_ERR(h->base))
+		return 0;
+	__free_page(h->sentinel);
+	return PTR_ERR(h->base);
 }
 
 /* vfree() has already freed the addresses of a lost arena */

@@ -33,6 +33,8 @@ static int bare_run(u32 rep)
 
 	if (pages && sentinel)
 		base = compat_reserve(TOTAL_PAGES, sentinel, &backend);
+	if (IS_ERR(base))
+		base = NULL;
 	for (n = 0; base && n < TOTAL_PAGES; n++) {
 		pages[n] = alloc_page(GFP_KERNEL);
 		if (!pages[n])

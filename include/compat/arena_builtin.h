@@ -82,13 +82,13 @@ static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void
 	struct vm_struct *area = get_vm_area((nr + 1) << PAGE_SHIFT, VM_MAP);
 
 	if (!area)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	*backend = area;
 	if (apply_to_page_range(&init_mm, (unsigned long)area->addr, nr << PAGE_SHIFT,
 				compat_pte_exists, NULL) ||
 	    compat_set_ptes(area->addr + (nr << PAGE_SHIFT), &sentinel, 1) != 1) {
 		free_vm_area(area);
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	}
 	return area->addr;
 }

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The arena of a loadable module, with exported symbols and inline functions only. A
- * header for each architecture finds and flushes page table entries. Included by
- * spanheap_compat.h.
+ * header for each architecture, included before this one, finds and flushes page table
+ * entries: compat_ptes(), compat_flush_tlb_range().
  */
-/* User-Mode Linux on x86 sets CONFIG_X86_64, but has other page tables */
-#if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
-#include "arena_x86.h"
-#else
-#include "arena_none.h"
-#endif
 
 /* Supplied by the caller: does page belong at addr? */
 typedef bool (*compat_ours_fn)(struct page *page, const void *addr, const void *arg);
@@ -71,25 +65,26 @@ static inline bool compat_is_page(struct page *page, const void *addr, const voi
 
 /*
  * Reserve addresses for nr pages, with their page tables and with entries that are none.
- * The page behind them maps the sentinel. NULL: no addresses, no memory, or the walk of
- * the page tables finds other entries than vmap() has written.
+ * The page behind them maps the sentinel. ERR_PTR(-ENOMEM): no addresses or no memory.
+ * ERR_PTR(-EOPNOTSUPP): the walk of the page tables finds an entry that vmap() has not
+ * written; that entry and those behind it stay as they are.
  */
 static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void **backend)
 {
 	struct page **pages;
 	unsigned long i;
-	void *base = NULL;
+	void *base;
 	u32 cleared;
 
 	pages = vmalloc_array(nr + 1, sizeof(*pages));	/* may exceed INT_MAX bytes */
 	if (!pages)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	for (i = 0; i <= nr; i++)
 		pages[i] = sentinel;
 	base = vmap(pages, nr + 1, VM_MAP, PAGE_KERNEL_RO);
 	vfree(pages);
 	if (!base)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	cleared = compat_clear_ptes(base, NULL, nr, compat_is_page, sentinel);
 	compat_flush_tlb_range(base, base + nr * PAGE_SIZE);
 	if (cleared == nr)
@@ -97,7 +92,7 @@ static inline void *compat_reserve(unsigned long nr, struct page *sentinel, void
 	pr_err("page %u of %lu is not mapped as it was reserved: this machine's page tables are not understood\n",
 	       cleared, nr);
 	vunmap(base);
-	return NULL;
+	return ERR_PTR(-EOPNOTSUPP);
 }
 
 /* Called when all entries but the sentinel's are none and flushed */

@@ -38,6 +38,12 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 }
 
 #ifdef MODULE
+/* User-Mode Linux on x86 sets CONFIG_X86_64, but has other page tables */
+#if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
+#include "arena_x86.h"
+#else
+#include "arena_none.h"
+#endif
 #include "arena_module.h"
 #else
 #include "arena_builtin.h"
