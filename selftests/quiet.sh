@@ -4,7 +4,7 @@
 # vm: --mem 256 --append isolcpus=1 --append nohz_full=1 --append init_on_alloc=0
 . /lib.sh
 # Number of function call interrupts of CPU 1
-calls() { awk '$1 == "CAL:" { print $3 }' /proc/interrupts; }
+calls() { awk '/Function call interrupts/ { print $3 }' /proc/interrupts; }
 # few LIMIT COMMAND...: it passes on CPU 0, with fewer interrupts of CPU 1. LIMIT allows
 # for interrupts of the kernel itself: wake-ups, code patching
 few() {

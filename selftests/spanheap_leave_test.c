@@ -117,8 +117,12 @@ static int __init test_forget(void)
 	return 0;
 }
 
-/* A tail call: the call site is in the kernel's text, not in the module's */
-static void *pool_alloc(gfp_t gfp, void *data)
+/*
+ * A tail call: the call site is in the kernel's text, not in the module's. The attribute is
+ * for kernels with frame pointers, which are compiled without tail calls.
+ */
+static __attribute__((__optimize__("optimize-sibling-calls")))
+void *pool_alloc(gfp_t gfp, void *data)
 {
 	return spanheap_alloc(NULL, 1, gfp & GFP_KERNEL);
 }

@@ -71,7 +71,10 @@ static noinline void test_finalizer(void *obj, void *arg)
 {
 	void *p;
 
-	if (!in_task() || irqs_disabled() || !preemptible() || arg != &seen)
+	if (!in_task() || irqs_disabled() || arg != &seen)
+		seen.bad_context = true;
+	/* Without the count of disabled preemption preemptible() is never true */
+	if (IS_ENABLED(CONFIG_PREEMPT_COUNT) && !preemptible())
 		seen.bad_context = true;
 	might_sleep();
 	msleep(seen.sleep_ms);
