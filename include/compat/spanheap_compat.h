@@ -41,6 +41,8 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma, unsigned long
 /* User-Mode Linux on x86 sets CONFIG_X86_64, but has other page tables */
 #if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
 #include "arena_x86.h"
+#elif defined(CONFIG_ARM64)
+#include "arena_arm64.h"
 #else
 #include "arena_none.h"
 #endif
