@@ -47,7 +47,7 @@ void spanheap_heap_stats(struct spanheap *h, struct spanheap_stats *st, bool per
 		.frees = READ_ONCE(h->frees) + sum.frees,
 		.span_meta_bytes = READ_ONCE(h->nr_records) * sizeof(struct span),
 		.other_meta_bytes = sizeof(*h) +
-			READ_ONCE(h->nr_map_leaves) * (sizeof(struct map_leaf) + PAGE_SIZE) +
+			READ_ONCE(h->nr_map_leaves) * (sizeof(struct map_leaf) + LEAF_TABLE_BYTES) +
 			h->nr_leaves * (sizeof(*h->map) + sizeof(*h->cover) +
 					sizeof(*h->leaf_backed)) +
 			DIV_ROUND_UP(h->nr_leaves, LEAVES_PER_GROUP) *

@@ -51,9 +51,8 @@ static struct map_leaf *new_leaf(gfp_t gfp)
 
 	if (!leaf)
 		return NULL;
-	BUILD_BUG_ON(LEAF_PAGES * sizeof(struct span *) > PAGE_SIZE);
 	/* kzalloc(), not a page: kmemleak does not scan pages for pointers */
-	leaf->span = kzalloc(PAGE_SIZE, gfp);
+	leaf->span = kzalloc(LEAF_TABLE_BYTES, gfp);
 	if (!leaf->span) {
 		kfree(leaf);
 		return NULL;

@@ -21,6 +21,7 @@ struct span;
 #define LEAF_SHIFT	9			/* a leaf of the map: 512 pages */
 #define LEAF_PAGES	(1u << LEAF_SHIFT)
 #define LEAF_MASK	(LEAF_PAGES - 1)
+#define LEAF_TABLE_BYTES	(LEAF_PAGES * sizeof(struct span *))
 #define GROUP_SHIFT	(2 * LEAF_SHIFT)	/* a group: leaves that share a counter */
 #define GROUP_PAGES	(1u << GROUP_SHIFT)
 #define GROUP_MASK	(GROUP_PAGES - 1)

@@ -69,7 +69,7 @@ static void walk_sees_all_while_spans_come_and_go(struct kunit *test)
 static void map_grows_with_the_arena(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
-	u64 leaf = sizeof(struct map_leaf) + PAGE_SIZE;
+	u64 leaf = sizeof(struct map_leaf) + 512 * sizeof(struct span *);
 	u64 meta = stats(h)->other_meta_bytes;
 	u32 nr = 0;
 
