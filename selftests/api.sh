@@ -13,7 +13,7 @@ t "a scatterlist of a span's pages is the span" run scatter
 t "__free() and a device free their spans" run scoped
 t "init_on_alloc clears, and not what SPANHEAP_SKIP_INIT wants as it is" run initalloc
 usercopy() {
-	dd if=/dev/urandom of=/tmp/in bs=4096 count=8 2>/dev/null
+	dd if=/dev/urandom of=/tmp/in bs=$PAGE count=8 2>/dev/null
 	insmod /spanheap_test.ko run=usercopy || return 1
 	dd if=/tmp/in of=/dev/spanheap_test bs=10000 2>/dev/null &&
 		dd if=/dev/spanheap_test of=/tmp/back bs=32768 2>/dev/null &&
@@ -35,7 +35,7 @@ hold() { insmod /spanheap_test.ko run=hold && refused rmmod spanheap && rmmod sp
 t "no unloading while a client module is there" hold
 orphan() {
 	run orphan || return 1
-	[ "$(val orphan_bytes)" = 61440 ] || { val orphan_bytes; return 1; }
+	[ "$(val orphan_bytes)" = $((15 * PAGE)) ] || { val orphan_bytes; return 1; }
 	[ "$(dmesg | grep -c 'pages, allocated by')" = 10 ] || return 1
 	refused rmmod spanheap
 }
@@ -111,7 +111,7 @@ t "in use + idle = sys, resident = sys - released" sum
 t "2 CPUs allocate, free and release for 20 s, every byte is checked" run stress seconds=20
 t "2 CPUs free and resize what the other has freed, for 5 s" run misuse seconds=5
 tiles() {
-	e=$(awk '{ if ($1 != e) bad = 1; e = $1 + $2 } END { print bad ? 0 : e * 4096 }' $D/spans)
+	e=$(awk '{ if ($1 != e) bad = 1; e = $1 + $2 } END { print bad ? 0 : e * '$PAGE' }' $D/spans)
 	[ "$e" = "$(val sys_bytes)" ]
 }
 # A pass that empties the caches between two reads of the file would change the list

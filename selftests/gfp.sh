@@ -15,7 +15,7 @@ killed() {
 	r=$(($(val resident_bytes) - r)) g=$(cat $G/got)
 	echo "status $rc, got $g pages, $r bytes were taken"
 	rmmod spanheap_gfp_test && check_ok || return 1
-	[ $rc = 137 ] && [ "$g" = 0 ] && [ $r -le 131072 ] &&
+	[ $rc = 137 ] && [ "$g" = 0 ] && [ $r -le $((32 * PAGE)) ] &&
 		dmesg | grep -q 'gfp_test: cannot allocate 10000 pages .*error -4$'
 }
 t "a process that is killed takes no more memory" killed

@@ -5,11 +5,11 @@
 # vm: --mem 512
 . /lib.sh
 keeping arena_mb=384 || exit 1
-total=$(awk '/^MemTotal/ { print int($2 / 4) }' /proc/meminfo)	# in pages
+total=$(awk '/^MemTotal/ { print int($2 / '$((PAGE / 1024))') }' /proc/meminfo)	# in pages
 hibernate() {
 	run idle pages=$((total * 6 / 10)) || return 1
 	echo "idle $(val idle_bytes), released $(val released_bytes)"
-	[ $(($(val resident_bytes) / 4096)) -gt $((total / 2)) ] || return 1
+	[ $(($(val resident_bytes) / PAGE)) -gt $((total / 2)) ] || return 1
 	echo 0 >/sys/power/pm_async
 	echo disk >/sys/power/state
 	dmesg | grep 'PM: '

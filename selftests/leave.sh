@@ -22,7 +22,7 @@ left() {
 	[ "$(dmesg | grep -c "pages, allocated by left_by_[a-z]*+0x[0-9a-fx/]* \[$M\]")" = 10 ] && check_ok
 }
 t "spans that a module leaves are reported, with their call sites" left
-held() { [ "$(val orphan_bytes)" = $((1230 * 4096)) ] && refused rmmod spanheap && with look "$spans"; }
+held() { [ "$(val orphan_bytes)" = $((1230 * PAGE)) ] && refused rmmod spanheap && with look "$spans"; }
 t "they hold spanheap, and their memory is as it was" held
 named() {
 	insmod /spanheap_test.ko run=keep	# other text at the same addresses
@@ -33,7 +33,7 @@ named() {
 t "debugfs names a call site that is gone" named
 badfree() {
 	with badfree "$spans" || return 1
-	r='invalid free of [^ ]* by interior_free+.*: byte 8192 of the span of 300 pages at page [0-9]*, which is in use, last allocated by left_by_function+.*'
+	r='invalid free of [^ ]* by interior_free+.*: byte '$((2 * PAGE))' of the span of 300 pages at page [0-9]*, which is in use, last allocated by left_by_function+.*'
 	[ "$(dmesg | grep -c "$r\[$M\]")" = 1 ] || { dmesg | grep 'invalid free'; return 1; }
 	# After a new load the module is reported again, at whatever address it is now
 	with badfree "$spans" && [ "$(dmesg | grep -c "$r\[$M\]")" = 2 ]

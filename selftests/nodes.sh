@@ -17,7 +17,7 @@ if caches; then
 else
 	skip "spans come from the depot of the other node" "no caches"
 fi
-if [ "$(cat /sys/module/spanheap/parameters/cache_kb)" -ge 128 ]; then
+if [ $(($(cat /sys/module/spanheap/parameters/cache_kb) * 4096 / PAGE)) -ge 128 ]; then
 	t "spans of 64 pages come from the shelf of the other node" travel 64
 else
 	skip "spans of 64 pages come from the shelf of the other node" "too long, or too many, for such caches"

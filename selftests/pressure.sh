@@ -7,7 +7,7 @@ keeping arena_mb=96 || exit 1
 pressure() {
 	run idle pages=20480 || return 1	# 80 MiB idle and backed
 	echo "idle $(val idle_bytes), released $(val released_bytes), free $(mem_free) kB"
-	mount -t tmpfs -o size=200m none /mnt
+	mount -t tmpfs -o size=$((PAGE / 1024 * 50))m none /mnt
 	want=$(( $(mem_free) / 1024 + 40 ))	# cannot fit without the heap's pages
 	dd if=/dev/zero of=/mnt/x bs=1M count=$want || return 1
 	echo "after $want MiB: released $(val released_bytes)"

@@ -44,7 +44,7 @@ site() { write 80 0 && near "$(estimate 2)" "$(val clients/ramdisk/inuse_bytes)"
 t "the estimate of the RAM disk's bytes is within 10%" site
 leaf() { grep -q '#.0x[0-9a-f]*.ramdisk_submit_bio+.* \[spanheap_ramdisk\]$' $D/profile && ! grep -q '\[spanheap\]$' $D/profile; }
 t "stacks begin with the caller, by name" leaf
-t "they go down to the system call" grep -q '#.0x[0-9a-f]*.\(do_syscall_64\|kthread\)+' $D/profile
+t "they go down to the system call" grep -q '#.0x[0-9a-f]*.\(do_syscall_64\|do_el0_svc\|kthread\)+' $D/profile
 discard() {
 	blkdiscard -l 41943040 /dev/spanheap0
 	near "$(estimate 2)" "$(val clients/ramdisk/inuse_bytes)" && near "$(estimate 4)" 83886080
@@ -69,7 +69,7 @@ counted() {
 t "other_meta_bytes has all that the profile keeps" counted
 change() {
 	echo 1 >$P; write 2 0	# samples everything at once, whatever the distance was before
-	head -n 1 $D/profile; head -n 1 $D/profile | grep -q '^heap profile: 128: 2097152 .* @ heap_v2/1$' &&
+	head -n 1 $D/profile; head -n 1 $D/profile | grep -q "^heap profile: $((524288 / PAGE)): 2097152 .* @ heap_v2/1$" &&
 		grep -q '^#.rate 16384$' $D/profile
 }
 t "a new rate holds from now on, and the old one's samples say theirs" change

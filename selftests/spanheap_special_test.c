@@ -206,6 +206,7 @@ static int test_badinput(void)
 {
 	u8 *p = spanheap_alloc(client, 4, GFP_KERNEL);
 	u8 *o = spanheap_alloc_objects(client, 1, 1000, GFP_KERNEL);
+	u8 *end = o + PAGE_SIZE / 1000 * 1000;	/* behind the last object */
 	int local;
 
 	EXPECT(p && o);
@@ -213,7 +214,7 @@ static int test_badinput(void)
 	EXPECT(spanheap_add_finalizer(&local, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
 	EXPECT(spanheap_add_finalizer(p + 1, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
 	EXPECT(spanheap_add_finalizer(p + PAGE_SIZE, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
-	EXPECT(spanheap_add_finalizer(o + 4000, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
+	EXPECT(spanheap_add_finalizer(end, test_finalizer, &seen, GFP_KERNEL) == -EINVAL);
 	EXPECT(spanheap_add_finalizer(p, NULL, &seen, GFP_KERNEL) == -EINVAL);
 	EXPECT(spanheap_remove_finalizer(p) == -ENOENT);
 	EXPECT(spanheap_remove_finalizer(NULL) == -ENOENT);

@@ -15,13 +15,13 @@ insmod /spanheap_pagecache.ko
 stat() { sed -n "s/^$1 //p" $P/stat; }
 entries() { [ "$(stat entries)" = "$1" ]; }
 cycle() { echo 1 >$P/cycle; }
-fill() { dd if=/dev/urandom of=$P/put bs=4096 count="$1" 2>/dev/null; }	# new pages
+fill() { dd if=/dev/urandom of=$P/put bs=$PAGE count="$1" 2>/dev/null; }	# new pages
 hash() { exec 3<>$P/put; cat "$1" >&3; read -r hash <&3; exec 3<&-; }
 find() { exec 3<>$P/find; echo "$1" >&3; cat <&3; exec 3<&-; }
 put_find() {
 	i=0
 	while [ $i -lt 8 ]; do
-		dd if=/dev/urandom of=/tmp/page$i bs=4096 count=1 2>/dev/null
+		dd if=/dev/urandom of=/tmp/page$i bs=$PAGE count=1 2>/dev/null
 		hash /tmp/page$i; echo "$hash" >/tmp/hash$i
 		i=$((i + 1))
 	done
@@ -61,9 +61,9 @@ rounds_of() {
 	late=$(val sys_bytes)
 	echo "$1 cycles: sys $early bytes after 4 rounds of 800 pages, $late after 12" | tee -a /tmp/flat
 }
-flat() { rounds_of with; check_ok && [ $((late - early)) -le $((800 * 4096)) ]; }
+flat() { rounds_of with; check_ok && [ $((late - early)) -le $((800 * PAGE)) ]; }
 t "with cycles the heap does not grow" flat
-grows() { rounds_of without; check_ok && [ $((late - early)) -ge $((4 * 800 * 4096)) ]; }
+grows() { rounds_of without; check_ok && [ $((late - early)) -ge $((4 * 800 * PAGE)) ]; }
 t "without cycles it does" grows
 sed 's/^/# /' /tmp/flat
 forced() {

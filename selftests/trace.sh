@@ -18,7 +18,7 @@ events() {
 t "all events are there" events
 # In pages, as in the events
 quiet() {
-	echo "quiet inuse=$(($(val inuse_bytes) / 4096)) orphan=$(($(val orphan_bytes) / 4096)) test=$((($(cat $H/clients/test/inuse_bytes 2>/dev/null || echo 0)) / 4096))" >$T/trace_marker
+	echo "quiet inuse=$(($(val inuse_bytes) / PAGE)) orphan=$(($(val orphan_bytes) / PAGE)) test=$((($(cat $H/clients/test/inuse_bytes 2>/dev/null || echo 0)) / PAGE))" >$T/trace_marker
 }
 load() {
 	quiet

@@ -44,8 +44,8 @@ limit() {
 		refused sh -c "echo '$v' >$L" || { echo "took '$v'"; return 1; }
 	done
 	[ "$(cat $L)" = 8388608 ] || return 1
-	for v in 1 4095 4096 8191; do	# as at registration
-		echo $v >$L && [ "$(cat $L)" = 4096 ] || { cat $L; return 1; }
+	for v in 1 $((PAGE - 1)) $PAGE $((2 * PAGE - 1)); do	# as at registration
+		echo $v >$L && [ "$(cat $L)" = $PAGE ] || { cat $L; return 1; }
 	done
 	echo 0 >$L && [ "$(cat $L)" = 0 ]
 }
@@ -89,7 +89,7 @@ bad_release() {
 }
 t "release refuses what is neither 1 nor a size with a unit" bad_release
 params() {
-	[ "$(cat $P/arena_mb)" = 64 ] && [ "$(mode $P/arena_mb)" = 444 ] && [ "$(mode $P/cache_kb)" = 444 ] || return 1
+	[ "$(cat $P/arena_mb)" = $((64 * PAGE / 4096)) ] && [ "$(mode $P/arena_mb)" = 444 ] && [ "$(mode $P/cache_kb)" = 444 ] || return 1
 	refused sh -c "echo 1 >$P/arena_mb" && refused sh -c "echo maybe >$P/trace"
 }
 t "parameters show what was chosen; those of loading cannot be changed" params
