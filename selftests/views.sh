@@ -68,7 +68,8 @@ t "force_cycle_ms refuses 0" refused sh -c "echo 0 >$H/force_cycle_ms"
 t "scavenge_period_ms of 0 is half the age" sh -c "echo 0 >$H/scavenge_period_ms"
 heap_limit() {
 	[ "$(val limit_bytes)" = 0 ] || return 1
-	for v in 1,4096 4095,4096 8191,4096 0x10000,65536 18446744073709551615,18446744073709547520; do
+	for v in 1,$PAGE $((PAGE - 1)),$PAGE $((2 * PAGE - 1)),$PAGE 0x10000,65536 \
+		 18446744073709551615,"$(printf %u -$PAGE)"; do
 		echo "${v%,*}" >$H/limit_bytes && [ "$(val limit_bytes)" = "${v#*,}" ] || { val limit_bytes; return 1; }
 	done
 	echo 8388608 >$P/limit_bytes && [ "$(val limit_bytes)" = 8388608 ] || return 1
