@@ -24,10 +24,16 @@ says() {	# says NUMBER: run a one-liner; it has a line for the test's client, or
 	/progs/bpftrace -e "$program" >/tmp/said 2>&1 &
 	pid=$!
 	within 200 grep -q '^Attaching' /tmp/said || { kill $pid; cat /tmp/said; return 1; }
-	sleep 2		# attaching takes a moment
-	load || { kill $pid; return 1; }
-	sleep 2
-	kill -INT $pid; wait $pid
+	# It attaches some time after it says so, and ignores an interrupt until then
+	for _ in 1 2 3; do
+		sleep 2
+		load || { kill $pid; return 1; }
+	done
+	{
+		for _ in $(seq 20); do kill -INT $pid || exit; sleep 3; done
+		kill -KILL $pid
+	} 2>/dev/null &
+	wait $pid || { echo "bpftrace did not end by itself"; head -n 20 /tmp/said; return 1; }
 	head -n 60 /tmp/said
 	case $program in
 	*args-\>client*) grep -qE '(@[a-z]*\[|^).*test.*:' /tmp/said ;;
