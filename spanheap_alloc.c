@@ -200,12 +200,13 @@ static __always_inline struct seen look(struct spanheap *h, const void *addr)
 {
 	struct seen seen = { .s = spanheap_span_at(h, addr) };
 
+	if (unlikely(!seen.s))
+		return seen;
 	/*
 	 * Read the word before the fields: pairs with the release in spanheap_publish(). The
 	 * compare-and-swap of the word then validates the fields.
 	 */
-	if (likely(seen.s))
-		seen.word = smp_load_acquire(&seen.s->word);
+	seen.word = smp_load_acquire(&seen.s->word);
 	return seen;
 }
 
@@ -452,7 +453,8 @@ static struct span *or_reserve(struct spanheap_client *client, struct span *s, u
 		spanheap_uncharge(client, nr);
 		return s;
 	}
-	spanheap_back(client->heap, reserved, gfp, NUMA_NO_NODE);	/* clears it, if it must be clear */
+	/* Clear it, if it must be clear */
+	spanheap_back(client->heap, reserved, gfp, NUMA_NO_NODE);
 	return reserved;
 }
 

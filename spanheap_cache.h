@@ -28,7 +28,7 @@
 #define CACHE_PAGES	16u			/* longest span in a magazine */
 #define MAG_MAX		256u			/* most spans in a magazine */
 #define MAG_AHEAD	4u			/* distance of prefetched spans in it */
-#define ALIGN_LOOKS	16u			/* most spans that a search for an aligned one reads */
+#define ALIGN_LOOKS	16u			/* spans read to find an aligned one, at most */
 #define DEPOT_MAGS	8u			/* a node's magazines for each length */
 #define SLOT_PAGES	256u			/* longest span in a slot */
 #define CACHE_SLOTS	4u			/* slots of a CPU, for longer spans */

@@ -341,7 +341,7 @@ static inline bool spanheap_publish(struct spanheap *h, struct span *s, u64 word
 	s->client = client;
 	s->obj_size = obj_size;
 	s->caller = caller;
-	/* The fields before the word: pairs with the acquire in spanheap_heap_lookup() and look() */
+	/* Fields before the word: pairs with the acquire in spanheap_heap_lookup() and look() */
 	smp_store_release(&s->word, ((word & SPAN_USES) + SPAN_USE) | SPAN_INUSE | flags);
 	return true;
 }

@@ -120,8 +120,8 @@ bool spanheap_heap_lookup(struct spanheap *h, const void *addr, struct span_view
 		/*
 		 * Read the fields before the word is read again: pairs with the cmpxchg() of
 		 * the claim that ends a use, which comes before every change of a field, and
-		 * with the barrier of __spanheap_put(). If the word has not changed, except for SPAN_SLOW, all
-		 * fields belong to the same use.
+		 * with the barrier of __spanheap_put(). If the word has not changed, except
+		 * for SPAN_SLOW, all fields belong to the same use.
 		 */
 		smp_rmb();
 		found = word_state(word) == SPAN_INUSE &&

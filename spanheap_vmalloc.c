@@ -239,8 +239,8 @@ void *spanheap_vm_realloc(struct module *mod, const void *addr, size_t old, size
 		return kv ? kvalloc(mod, size, gfp, NUMA_NO_NODE, _RET_IP_) :
 			    spanheap_vm_alloc_gfp(mod, size, gfp, false);
 	if (!spanheap_heap || !in_arena(spanheap_heap, addr))
-		return kv ? compat_kvrealloc(addr, old, size, gfp) :
-			    compat_vrealloc(addr, size, gfp);
+		/* Handles vmalloc memory, too. Not every kernel exports vrealloc(). */
+		return compat_kvrealloc(addr, old, size, gfp);
 	if (!size) {
 		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
 		return NULL;

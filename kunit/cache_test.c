@@ -600,8 +600,8 @@ static void aligned_spans_come_back_from_depot_and_shelf(struct kunit *test)
 		{ 5, 300 }, { CACHE_PAGES + 1, CACHE_SLOTS + 3 },
 	};
 	struct spanheap *h = test_heap_new(test, &fake_ops, 3 * ARENA, 256);
+	static void *p[300];
 	u64 slow, backed;
-	void *p[300];
 	u32 i, k;
 
 	for (i = 0; i < ARRAY_SIZE(load); i++) {

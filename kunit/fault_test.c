@@ -362,7 +362,7 @@ static void failed_device_leaves_nothing(struct kunit *test)
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(dev));
 	for (n = 1; !left; n++) {
-		devres_open_group(dev, dev, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, devres_open_group(dev, dev, GFP_KERNEL));
 		compat_fail_nth(n);
 		c = devm_spanheap_client_register(dev, &attr);
 		p = IS_ERR(c) ? NULL : devm_spanheap_alloc(dev, c, 20, GFP_KERNEL | __GFP_NOWARN);

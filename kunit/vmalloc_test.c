@@ -85,7 +85,7 @@ static void impossible_sizes_are_refused(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, spanheap_vm_kvalloc(NULL, 0, gfp, NUMA_NO_NODE), ZERO_SIZE_PTR);
 	warnings_begin();
 	KUNIT_EXPECT_NULL(test, spanheap_vm_alloc(NULL, 0, false, NUMA_NO_NODE));
-	warnings_end(test, ONCE("__vmalloc_node_range"));
+	warnings_end(test, ONCE("mm/vmalloc.c:"));
 	expect_as(test, &b, 0);
 }
 

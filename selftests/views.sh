@@ -132,16 +132,18 @@ secret() {
 }
 t "debugfs is for root, sysfs for all to read" secret
 writers() {
-	for f in $(find $H $P $D -type f); do
+	find $H $P $D -type f >/tmp/files
+	while read -r f; do
 		refused nobody "echo 1 >$f" || { echo "$f is open to all"; return 1; }
-	done
+	done </tmp/files
 }
 t "nobody but root can write" writers
 garbage() {
 	tr '\0' 'x' </dev/zero | head -c 65536 >/tmp/junk
-	for f in $(find $H $P $D -type f); do
+	find $H $P $D -type f >/tmp/files
+	while read -r f; do
 		refused sh -c "cat /tmp/junk >$f" || { echo "$f takes garbage"; return 1; }
-	done
+	done </tmp/files
 	check_ok
 }
 t "64 KiB of garbage are refused by every file" garbage

@@ -18,5 +18,4 @@ spanheap-flags := \
 	$(call spanheap-grep,OLD_VMFLAGS,mm_types.h,unsigned long vm_flags;.*see mm\.h) \
 	$(call spanheap-probe,DISK,blkdev.h,define blk_alloc_disk.lim\>,define blk_alloc_disk.node) \
 	$(call spanheap-probe,KVREALLOC,slab.h,define kvrealloc\>,extern void .kvrealloc\>) \
-	$(call spanheap-grep,NEW_VREALLOC,vmalloc.h,define vrealloc\>) \
 	$(call spanheap-grep,NEW_KVFREE_ATOMIC,slab.h,void kvfree_atomic\>)

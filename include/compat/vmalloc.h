@@ -18,17 +18,7 @@ static inline void *compat_kvrealloc(const void *p, size_t old, size_t size, gfp
 #endif
 }
 
-/* vrealloc() came with 6.12: before, nobody can ask for it */
-static inline void *compat_vrealloc(const void *p, size_t size, gfp_t gfp)
-{
-#ifdef SPANHEAP_NEW_VREALLOC
-	return vrealloc(p, size, gfp);
-#else
-	return NULL;
-#endif
-}
-
-/* kvfree_atomic() likewise, with 7.x */
+/* kvfree_atomic() came with 7.x */
 static inline void compat_kvfree_atomic(const void *p)
 {
 #ifdef SPANHEAP_NEW_KVFREE_ATOMIC
