@@ -441,7 +441,7 @@ bool spanheap_frees_later(const struct span *s)
 void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool drop)
 {
 	lockdep_assert_held(&h->lock);
-	compat_kasan_use(span_addr(h, s), s->nr_pages, false);
+	compat_kasan_use(&h->lost, span_addr(h, s), s->nr_pages, false);
 	spanheap_uncharge(s->client, s->nr_pages);
 	s->nr_released = 0;
 	s->needzero = !cleared;

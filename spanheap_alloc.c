@@ -108,7 +108,7 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 	addr = span_addr(h, s);
 	if (clear)
 		spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
-	compat_kasan_use(addr, nr, true);
+	compat_kasan_use(&h->lost, addr, nr, true);
 	/* Trace while s is OWNED: after its last free and before its next one */
 	trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller, client->name);
 	if (!spanheap_publish(h, s, word, client, obj_size, caller, 0))
@@ -243,7 +243,7 @@ static __always_inline void free_to_cache(struct spanheap *h, struct span_cache 
 	u32 nr = s->nr_pages;
 
 	prefetchw(s->ahead);
-	compat_kasan_use((void *)addr, nr, false);
+	compat_kasan_use(&h->lost, (void *)addr, nr, false);
 	/* Trace while s is OWNED: once pushed, s may be allocated again */
 	trace_spanheap_free((unsigned long)addr, nr, caller, s->client->name);
 	count_free(c, s);
@@ -476,7 +476,7 @@ static bool hand_out(struct spanheap *h, struct span *s, u32 obj_size, unsigned 
 	bool ok;
 
 	spanheap_map_cover(h, s->start, s->start + 1, span_end(s));
-	compat_kasan_use(span_addr(h, s), s->nr_pages, true);
+	compat_kasan_use(&h->lost, span_addr(h, s), s->nr_pages, true);
 	if (likely(!client->uncached)) {
 		s->ahead = s;
 		return spanheap_publish(h, s, word, client, obj_size, caller, 0);
@@ -877,7 +877,7 @@ static u32 alloc_bulk_cached(struct spanheap *h, struct spanheap_client *client,
 
 		if (wants_zero(s, client, gfp) && s->needzero)
 			spanheap_clear(h, s->start, nr, gfpflags_allow_blocking(gfp));
-		compat_kasan_use(addr, nr, true);
+		compat_kasan_use(&h->lost, addr, nr, true);
 		trace_spanheap_alloc((unsigned long)addr, nr, gfp, caller, client->name);
 		if (likely(spanheap_publish(h, s, READ_ONCE(s->word), client, 0, caller, 0)))
 			addrs[done++] = addr;
@@ -951,7 +951,7 @@ static u32 claim_bulk(struct spanheap *h, struct span_cache *c, void **addrs, u3
 			b = (struct bulk_free) { .client = s->client, .nr_pages = s->nr_pages };
 		}
 		b.n++;
-		compat_kasan_use(addrs[i], b.nr_pages, false);
+		compat_kasan_use(&h->lost, addrs[i], b.nr_pages, false);
 		trace_spanheap_free((unsigned long)addrs[i], b.nr_pages, caller, b.client->name);
 		if (s->obj_size)
 			c->n.extra_objects -= extra_objects(b.nr_pages, s->obj_size);

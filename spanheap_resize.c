@@ -93,7 +93,7 @@ static bool grow_span(struct spanheap *h, struct span *s, u32 nr, gfp_t gfp)
 		spanheap_uncharge(s->client, nr - old);
 		return false;
 	}
-	compat_kasan_use(span_addr(h, n), nr - old, true);
+	compat_kasan_use(&h->lost, span_addr(h, n), nr - old, true);
 	/* Both spans are OWNED by this task, so no look-up depends on the second one's leaves */
 	spanheap_map_cover(h, s->start, n->start, s->start + nr);
 	spin_lock_irqsave(&h->lock, flags);
@@ -320,11 +320,11 @@ static void move_span(struct spanheap *h, struct span *s, struct span *n, struct
 	unsigned long flags;
 	bool guarded;
 
-	compat_kasan_use(page_addr(h, to), nr, true);
+	compat_kasan_use(&h->lost, page_addr(h, to), nr, true);
 	h->ops->move(h, from, to, keep);
 	spanheap_mark_moved(h, from, to, keep);
 	h->ops->flush(h, from, from + keep);
-	compat_kasan_use(page_addr(h, from), keep, false);
+	compat_kasan_use(&h->lost, page_addr(h, from), keep, false);
 	atomic64_add(keep, &h->moved_pages);
 	spanheap_map_cover(h, to, to + 1, to + nr);
 	trace_spanheap_alloc((unsigned long)page_addr(h, to), nr, gfp, caller, name);

@@ -481,7 +481,7 @@ static void long_span_is_cleared_by_a_worker(struct kunit *test)
 	steps_watch(h);
 	release(h, r);
 	KUNIT_EXPECT_EQ(test, most(STEPS_CLEAR), FREE_NOW_PAGES);
-	compat_kasan_use(r, FREE_NOW_PAGES, true);
+	compat_kasan_use(&h->lost, r, FREE_NOW_PAGES, true);
 	KUNIT_EXPECT_NULL(test, memchr_inv(r, 0, FREE_NOW_PAGES * PAGE_SIZE));
 	steps_watch(h);
 	KUNIT_EXPECT_TRUE(test, spanheap_heap_resize(h, p, 600, GFP_ATOMIC, _RET_IP_));

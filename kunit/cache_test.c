@@ -408,7 +408,7 @@ static void known_zero_passes_through_the_cache(struct kunit *test)
 	if (!was_on)
 		static_branch_disable(&init_on_free);
 	KUNIT_EXPECT_EQ(test, cached_pages(h), 4);
-	compat_kasan_use(p, 4, true);	/* the test reads a free span */
+	compat_kasan_use(&h->lost, p, 4, true);	/* the test reads a free span */
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 4 * PAGE_SIZE));
 	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 4), p);
 	KUNIT_EXPECT_EQ(test, stats(h)->zero_skipped_bytes, (was_on ? 8 : 4) * PAGE_SIZE);

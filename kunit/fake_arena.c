@@ -72,7 +72,7 @@ static u32 fake_back(struct spanheap *h, u32 start, u32 nr, gfp_t gfp, int node)
 		if (!page[i])
 			break;
 		set_page_private(page[i], node == NUMA_NO_NODE ? fake.node : node);
-		compat_kasan_use(page_addr(h, start + i), 1, true);
+		compat_kasan_use(&h->lost, page_addr(h, start + i), 1, true);
 		memset(page_addr(h, start + i), gfp & __GFP_ZERO ? 0 : DIRTY, PAGE_SIZE);
 		fake.pages_left--;
 		fake.nr_backed++;
@@ -103,7 +103,7 @@ static u32 fake_unback(struct spanheap *h, u32 start, u32 nr, struct page **page
 		fake.nr_backed--;
 	}
 	spanheap_count_nodes(h, pages, nr, false);
-	compat_kasan_use(page_addr(h, start), nr, true);
+	compat_kasan_use(&h->lost, page_addr(h, start), nr, true);
 	memset(page_addr(h, start), GONE, (size_t)nr << PAGE_SHIFT);
 	return nr;
 }
@@ -119,8 +119,8 @@ static u32 fake_move(struct spanheap *h, u32 from, u32 to, u32 nr)
 		page[to + i] = page[from + i];
 		page[from + i] = NULL;
 	}
-	compat_kasan_use(page_addr(h, from), nr, true);
-	compat_kasan_use(page_addr(h, to), nr, true);
+	compat_kasan_use(&h->lost, page_addr(h, from), nr, true);
+	compat_kasan_use(&h->lost, page_addr(h, to), nr, true);
 	memcpy(page_addr(h, to), page_addr(h, from), (size_t)nr << PAGE_SHIFT);
 	memset(page_addr(h, from), GONE, (size_t)nr << PAGE_SHIFT);
 	return nr;

@@ -204,7 +204,7 @@ static void boot_time_initialisation_is_honoured(struct kunit *test)
 	release(h, p);
 	if (!was_free)
 		static_branch_disable(&init_on_free);
-	compat_kasan_use(p, 20, true);	/* the test reads a free span */
+	compat_kasan_use(&h->lost, p, 20, true);	/* the test reads a free span */
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 0, 20 * PAGE_SIZE));
 	st = *stats(h);
 	KUNIT_EXPECT_PTR_EQ(test, zalloc(h, 20), p);
@@ -744,7 +744,7 @@ static void resize_changes_the_end_or_nothing(struct kunit *test)
 	check(test, h);
 
 	/* Added pages are cleared if requested */
-	compat_kasan_use(p + 7 * PAGE_SIZE, 1, true);	/* the test writes to a free page */
+	compat_kasan_use(&h->lost, p + 7 * PAGE_SIZE, 1, true);	/* the test writes to a free page */
 	p[7 * PAGE_SIZE] = 7;
 	KUNIT_EXPECT_TRUE(test, spanheap_heap_resize(h, p, 8, GFP_KERNEL | __GFP_ZERO, _THIS_IP_));
 	KUNIT_EXPECT_NULL(test, memchr_inv(p, 7, 3 * PAGE_SIZE));

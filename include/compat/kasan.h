@@ -15,18 +15,22 @@
 void __asan_set_shadow_00(const void *addr, ssize_t size);
 void __asan_set_shadow_f8(const void *addr, ssize_t size);
 
-static inline void compat_kasan_use(void *addr, size_t nr_pages, bool use)
+/* Once the arena is lost, its shadow memory is gone, too */
+static inline void compat_kasan_use(const atomic_t *lost, void *addr, size_t nr_pages, bool use)
 {
 	void *shadow = kasan_mem_to_shadow(addr);
 	size_t size = nr_pages << (PAGE_SHIFT - KASAN_SHADOW_SCALE_SHIFT);
 
+	if (atomic_read(lost))
+		return;
 	if (use)
 		__asan_set_shadow_00(shadow, size);
 	else
 		__asan_set_shadow_f8(shadow, size);
 }
 #else
-static inline void compat_kasan_use(void *addr, size_t nr_pages, bool use) { }
+static inline void compat_kasan_use(const atomic_t *lost, void *addr, size_t nr_pages,
+				    bool use) { }
 #endif
 
 #endif
