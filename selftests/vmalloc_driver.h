@@ -149,15 +149,17 @@ static int after_grace(void)
 {
 	struct table *t = kvzalloc(sizeof(*t), GFP_KERNEL), *u = kvzalloc(sizeof(*u), GFP_KERNEL);
 	struct item *item = kmalloc(sizeof(*item), GFP_KERNEL);
+	bool intact;
 
 	EXPECT(t && u && item);
 	rcu_read_lock();
 	kvfree_rcu(t, rcu);
-	EXPECT(!memchr_inv(t->value, 0, sizeof(t->value)));
+	intact = !memchr_inv(t->value, 0, sizeof(t->value));
 	rcu_read_unlock();
 	kvfree_rcu_mightsleep(u);
 	kfree_rcu(item, rcu);
 	synchronize_rcu();
+	EXPECT(intact);
 	return 0;
 }
 

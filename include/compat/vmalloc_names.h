@@ -11,13 +11,15 @@
 #error "<linux/spanheap_vmalloc.h> needs a kernel with CONFIG_TREE_RCU"
 #endif
 
+#include <linux/version.h>
+
 struct kmem_cache;
 
 /*
  * Since 6.10 these are macros, around functions of other names, with what allocation
  * profiling needs
  */
-#if __has_include(<linux/alloc_tag.h>)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
 
 #define vmalloc_noprof		spanheap_vm_vmalloc
 #define vzalloc_noprof		spanheap_vm_vzalloc
@@ -55,7 +57,7 @@ struct kmem_cache;
 #define SPANHEAP_VM_BUCKETS
 #endif
 
-#if !__has_include(<linux/alloc_tag.h>)
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
 
 #define kvmalloc_node		spanheap_vm_kvmalloc_node
 static inline void *spanheap_vm_kvmalloc_node(size_t size, gfp_t gfp, int node)
