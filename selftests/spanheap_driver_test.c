@@ -39,15 +39,17 @@ static int test_bytes(void)
 	static const size_t bad[] = { 0, SIZE_MAX, SIZE_MAX - PAGE_SIZE + 2, SIZE_MAX / 2 };
 	u64 inuse = stats().inuse_bytes;
 	u32 i, n = 1000;
+	size_t size;
 	u64 *p;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		EXPECT(!spanheap_alloc_bytes(client, bad[i], GFP_KERNEL | __GFP_NOWARN));
 	EXPECT(!spanheap_alloc_bytes(client, array_size(SIZE_MAX / 4 + 2, 4),
 				     GFP_KERNEL | __GFP_NOWARN));
-	p = spanheap_alloc_bytes(client, array_size(n, sizeof(*p)), GFP_KERNEL | __GFP_ZERO);
-	EXPECT(p && !memchr_inv(p, 0, n * sizeof(*p)));
-	EXPECT(spanheap_nr_pages(p) == DIV_ROUND_UP(n * sizeof(*p), PAGE_SIZE));
+	size = array_size(n, sizeof(*p));
+	p = spanheap_alloc_bytes(client, size, GFP_KERNEL | __GFP_ZERO);
+	EXPECT(p && !memchr_inv(p, 0, size));
+	EXPECT(spanheap_nr_pages(p) == DIV_ROUND_UP(size, PAGE_SIZE));
 	p[n - 1] = 1;
 	spanheap_free(p);
 	EXPECT(stats().inuse_bytes == inuse);
