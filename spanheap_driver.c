@@ -75,7 +75,7 @@ EXPORT_SYMBOL_GPL(spanheap_kvmalloc);
  */
 void spanheap_kvfree(const void *addr)
 {
-	if (spanheap_heap && in_arena(spanheap_heap, addr))
+	if (in_heap(addr))
 		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
 	else
 		kvfree(addr);

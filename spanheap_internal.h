@@ -294,6 +294,12 @@ static inline bool in_arena(const struct spanheap *h, const void *addr)
 	return addr_to_idx(h, addr, &idx);
 }
 
+/* Is addr the module's heap's business, and not vmalloc's? */
+static inline bool in_heap(const void *addr)
+{
+	return spanheap_heap && in_arena(spanheap_heap, addr);
+}
+
 /* The map's entry for page idx, which must be below spanheap.used */
 static inline struct span **map_slot(const struct spanheap *h, u32 idx)
 {
@@ -454,6 +460,13 @@ void spanheap_map_cover(struct spanheap *h, u32 start, u32 from, u32 end);
 struct span *spanheap_span_guess(struct spanheap *h, const void *addr);
 bool spanheap_heap_lookup(struct spanheap *h, const void *addr,
 			  struct span_view *view);
+
+/* As spanheap_heap_lookup(), but the in-use span must start at addr */
+static inline bool lookup_start(struct spanheap *h, const void *addr, struct span_view *v)
+{
+	return spanheap_heap_lookup(h, addr, v) && page_addr(h, v->start) == addr;
+}
+
 void *spanheap_heap_object(struct spanheap *h, const void *addr);
 struct span *__spanheap_walk(struct spanheap *h, u32 *idx);
 struct span *__spanheap_next(struct spanheap *h, u32 idx);

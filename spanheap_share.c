@@ -46,8 +46,8 @@ int spanheap_heap_mmap(struct spanheap *h, struct vm_area_struct *vma, const voi
 	struct span_view v;
 	int err = 0;
 
-	if (!spanheap_heap_lookup(h, addr, &v) || page_addr(h, v.start) != addr ||
-	    pgoff > v.nr_pages || nr > v.nr_pages - pgoff || !spanheap_mark_shared(h, addr))
+	if (!lookup_start(h, addr, &v) || pgoff > v.nr_pages || nr > v.nr_pages - pgoff ||
+	    !spanheap_mark_shared(h, addr))
 		return -EINVAL;
 	compat_vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	for (addr += pgoff << PAGE_SHIFT; nr && !err; nr--) {
@@ -78,8 +78,7 @@ int spanheap_heap_sg_table(struct spanheap *h, const void *addr, struct sg_table
 	int err;
 
 	spanheap_might_alloc(gfp);
-	if (!spanheap_heap_lookup(h, addr, &v) || page_addr(h, v.start) != addr ||
-	    !spanheap_mark_shared(h, addr))
+	if (!lookup_start(h, addr, &v) || !spanheap_mark_shared(h, addr))
 		return -EINVAL;
 	for (i = 0, entries = 0; i < v.nr_pages; entries++)
 		i += contiguous(addr + i * PAGE_SIZE, v.nr_pages - i);

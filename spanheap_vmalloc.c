@@ -238,15 +238,14 @@ void *spanheap_vm_realloc(struct module *mod, const void *addr, size_t old, size
 	if (!addr)
 		return kv ? kvalloc(mod, size, gfp, NUMA_NO_NODE, _RET_IP_) :
 			    spanheap_vm_alloc_gfp(mod, size, gfp, false);
-	if (!spanheap_heap || !in_arena(spanheap_heap, addr))
+	if (!in_heap(addr))
 		/* Handles vmalloc memory, too. Not every kernel exports vrealloc(). */
 		return compat_kvrealloc(addr, old, size, gfp);
 	if (!size) {
 		spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
 		return NULL;
 	}
-	if (!spanheap_heap_lookup(spanheap_heap, addr, &v) ||
-	    page_addr(spanheap_heap, v.start) != addr) {
+	if (!lookup_start(spanheap_heap, addr, &v)) {
 		spanheap_report_bad_free(spanheap_heap, addr, _RET_IP_, NULL);
 		return NULL;
 	}
@@ -259,7 +258,7 @@ EXPORT_SYMBOL_GPL(spanheap_vm_realloc);
 
 static bool free_span(const void *addr, unsigned long caller)
 {
-	if (!spanheap_heap || !in_arena(spanheap_heap, addr))
+	if (!in_heap(addr))
 		return false;
 	spanheap_heap_free(spanheap_heap, addr, caller);
 	return true;
@@ -302,12 +301,11 @@ void spanheap_vm_kvfree_sensitive(const void *addr, size_t len)
 {
 	struct span_view v;
 
-	if (!spanheap_heap || !in_arena(spanheap_heap, addr)) {
+	if (!in_heap(addr)) {
 		kvfree_sensitive(addr, len);
 		return;
 	}
-	if (spanheap_heap_lookup(spanheap_heap, addr, &v) &&
-	    page_addr(spanheap_heap, v.start) == addr)
+	if (lookup_start(spanheap_heap, addr, &v))
 		memzero_explicit((void *)addr, min(len, (size_t)v.nr_pages << PAGE_SHIFT));
 	spanheap_heap_free(spanheap_heap, addr, _RET_IP_);
 }
@@ -324,7 +322,7 @@ void spanheap_vm_kvfree_rcu(void *head, void *ptr)
 {
 	void *obj = head && (unsigned long)ptr < PAGE_SIZE ? head - (unsigned long)ptr : ptr;
 
-	if (spanheap_heap && in_arena(spanheap_heap, obj))
+	if (in_heap(obj))
 		spanheap_heap_free_rcu(spanheap_heap, obj, _RET_IP_);
 	else
 		kvfree_call_rcu(head, ptr);
@@ -365,7 +363,7 @@ EXPORT_SYMBOL_GPL(spanheap_vm_remap);
  */
 struct page *spanheap_vm_to_page(const void *addr)
 {
-	if (spanheap_heap && in_arena(spanheap_heap, addr))
+	if (in_heap(addr))
 		return spanheap_heap_to_page(spanheap_heap, addr);
 	return vmalloc_to_page(addr);
 }
