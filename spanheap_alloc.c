@@ -32,19 +32,23 @@ static bool prof_due(const struct span_cache *c)
 	return unlikely(c->n.popped_pages > c->prof_at);
 }
 
-/* In the section: count s as the client's. Returns whether s must be cleared. */
-static __always_inline bool count_alloc(struct span_cache *c, struct spanheap_client *client,
-					bool charged, struct span *s, u32 obj_size, gfp_t gfp)
+/* In the section: count spans, of so many pages together, as the client's */
+static __always_inline void count_popped(struct span_cache *c, struct spanheap_client *client,
+					 bool charged, u32 pages, u32 spans)
 {
 	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
 	if (likely(!charged))
-		count_in(client, n, s->nr_pages);
-	n->allocs++;
-	WRITE_ONCE(c->n.allocs, c->n.allocs + 1);	/* before the pages, see cache_sum() */
-	WRITE_ONCE(c->n.popped_pages, c->n.popped_pages + s->nr_pages);
-	if (obj_size)
-		c->n.extra_objects += extra_objects(s->nr_pages, obj_size);
+		count_in(client, n, pages);
+	n->allocs += spans;
+	WRITE_ONCE(c->n.allocs, c->n.allocs + spans);	/* before the pages, see cache_sum() */
+	WRITE_ONCE(c->n.popped_pages, c->n.popped_pages + pages);
+}
+
+/* In the section: must s, for the client, be cleared? Counts the answer. */
+static __always_inline bool count_zero(struct span_cache *c, struct spanheap_client *client,
+				       struct span *s, gfp_t gfp)
+{
 	if (!wants_zero(s, client, gfp))
 		return false;
 	if (s->needzero)
@@ -100,7 +104,10 @@ static __always_inline void *alloc_cached(struct spanheap *h, struct spanheap_cl
 		push_and_leave(h, c, s);
 		return NULL;
 	}
-	clear = count_alloc(c, client, limited, s, obj_size, gfp);
+	count_popped(c, client, limited, s->nr_pages, 1);
+	if (obj_size)
+		c->n.extra_objects += extra_objects(s->nr_pages, obj_size);
+	clear = count_zero(c, client, s, gfp);
 	if (static_branch_likely(&spanheap_prof_key) && prof_due(c))
 		sample = spanheap_prof_due(h, c);
 	cache_leave(c);
@@ -148,30 +155,39 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 		addr = alloc_cached(h, client, nr_pages, NULL, obj_size, gfp, caller);
 		if (likely(addr))
 			return addr;
-		align_shift = 0;	/* made no difference; one register less to keep */
+		align_shift = 0;	/* at most a page, which every span has; saves a register */
 	}
 	return alloc_slow(h, client, nr_pages, align_shift, obj_size, gfp, caller);
 }
 
 /* ---- free: into the cache ---- */
 
-/* In the section: count the free of s, which is OWNED */
-static void count_free(struct span_cache *c, struct span *s)
+/* In the section: count the free of spans of one client, of so many pages together */
+static __always_inline void count_pushed(struct span_cache *c, struct spanheap_client *client,
+					 u32 pages, u32 spans)
 {
-	struct spanheap_client *client = s->client;
 	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
 
 	if (unlikely(READ_ONCE(client->limit_pages)))	/* as in alloc_cached() */
-		spanheap_uncharge(client, s->nr_pages);
+		spanheap_uncharge(client, pages);
 	else
-		count_out(client, n, s->nr_pages);
-	n->frees++;
-	WRITE_ONCE(c->n.frees, c->n.frees + 1);	/* before the pages, see cache_sum() */
-	WRITE_ONCE(c->n.pushed_pages, c->n.pushed_pages + s->nr_pages);
+		count_out(client, n, pages);
+	n->frees += spans;
+	WRITE_ONCE(c->n.frees, c->n.frees + spans);	/* before the pages, see cache_sum() */
+	WRITE_ONCE(c->n.pushed_pages, c->n.pushed_pages + pages);
+}
+
+/* In the section: s, OWNED, leaves its client, which is counted with others or alone */
+static __always_inline void leave_client(struct span_cache *c, struct span *s,
+					 const struct spanheap_client *client, bool needzero,
+					 unsigned long caller)
+{
 	if (s->obj_size)
 		c->n.extra_objects -= extra_objects(s->nr_pages, s->obj_size);
 	s->writer = client->writer;
 	WRITE_ONCE(s->client, NULL);
+	s->needzero = needzero;
+	s->freer = caller;
 }
 
 /* Clear s outside of the section, because that takes long, then push_and_leave() */
@@ -240,15 +256,15 @@ static __always_inline void free_to_cache(struct spanheap *h, struct span_cache 
 {
 	bool clear = want_init_on_free();
 	struct span *s = seen.s;
+	struct spanheap_client *client = s->client;
 	u32 nr = s->nr_pages;
 
 	prefetchw(s->ahead);
 	compat_kasan_use(&h->lost, (void *)addr, nr, false);
 	/* Trace while s is OWNED: once pushed, s may be allocated again */
-	trace_spanheap_free((unsigned long)addr, nr, caller, s->client->name);
-	count_free(c, s);
-	s->needzero = !clear;
-	s->freer = caller;
+	trace_spanheap_free((unsigned long)addr, nr, caller, client->name);
+	count_pushed(c, client, nr, 1);
+	leave_client(c, s, client, !clear, caller);
 	/* CACHED after it is counted: the invariant check compares both */
 	if (!span_move_seen(h, s, seen.word, SPAN_OWNED, SPAN_CACHED))
 		cache_leave(c);
@@ -814,19 +830,6 @@ static u32 before_sample(const struct span_cache *c, u32 nr, u32 n)
 	return room < 0 ? 0 : min_t(s64, n, div_s64(room, nr));
 }
 
-/* In the section: i spans of nr pages go to the client */
-static void count_bulk_alloc(struct span_cache *c, struct spanheap_client *client, bool charged,
-			     u32 nr, u32 i)
-{
-	struct client_counts *n = per_cpu_ptr(client->counts, c->cpu);
-
-	if (likely(!charged))
-		count_in(client, n, nr * i);
-	n->allocs += i;
-	WRITE_ONCE(c->n.allocs, c->n.allocs + i);	/* before the pages, see cache_sum() */
-	WRITE_ONCE(c->n.popped_pages, c->n.popped_pages + nr * i);
-}
-
 /* Up to n spans out of the cache, OWNED and counted. What a cache lacks, single ones get. */
 static u32 pop_bulk(struct spanheap *h, struct spanheap_client *client, u32 nr, gfp_t gfp,
 		    struct span **spans, u32 n)
@@ -850,16 +853,11 @@ static u32 pop_bulk(struct spanheap *h, struct spanheap_client *client, u32 nr, 
 		if (unlikely(!span_move(h, s, SPAN_CACHED, SPAN_OWNED)))
 			continue;
 		spans[i++] = s;
-		if (!wants_zero(s, client, gfp))
-			continue;
-		if (s->needzero)
-			c->n.zeroed_pages += nr;
-		else
-			c->n.zero_skipped_pages += nr;
+		count_zero(c, client, s, gfp);
 	}
 	if (unlikely(limited))
 		spanheap_uncharge(client, nr * (n - i));
-	count_bulk_alloc(c, client, limited, nr, i);
+	count_popped(c, client, limited, nr * i, i);
 	cache_leave(c);
 	return i;
 }
@@ -911,58 +909,33 @@ u32 spanheap_heap_alloc_bulk(struct spanheap *h, struct spanheap_client *client,
 	return done;
 }
 
-/* Spans of one client and one length, claimed in a section and not yet counted */
-struct bulk_free {
-	struct spanheap_client *client;
-	u32 nr_pages;
-	u32 n;
-};
-
-static void count_bulk_free(struct span_cache *c, const struct bulk_free *b)
-{
-	struct client_counts *n = per_cpu_ptr(b->client->counts, c->cpu);
-	u32 pages = b->nr_pages * b->n;
-
-	if (unlikely(READ_ONCE(b->client->limit_pages)))
-		spanheap_uncharge(b->client, pages);
-	else
-		count_out(b->client, n, pages);
-	n->frees += b->n;
-	WRITE_ONCE(c->n.frees, c->n.frees + b->n);	/* before the pages, see cache_sum() */
-	WRITE_ONCE(c->n.pushed_pages, c->n.pushed_pages + pages);
-}
-
-/* Claim spans at addrs that a cache may take, and count them; how many, up to the first other */
+/*
+ * Claim spans of one client at addrs that a cache may take, and count them. Returns how
+ * many, up to the first other. The claim validates the client that was read before it.
+ */
 static u32 claim_bulk(struct spanheap *h, struct span_cache *c, void **addrs, u32 n,
 		      struct span **spans, unsigned long caller)
 {
-	struct bulk_free b = {};
-	u32 i;
+	struct spanheap_client *client = NULL;
+	u32 i, nr, pages = 0;
 
 	for (i = 0; i < n; i++) {
 		struct seen seen = look(h, addrs[i]);
 		struct span *s = seen.s;
 
-		if (!may_cache(h, addrs[i], seen) || !claim_seen(seen))
+		if (!may_cache(h, addrs[i], seen) || (i && s->client != client) ||
+		    !claim_seen(seen))
 			break;
-		if (s->client != b.client || s->nr_pages != b.nr_pages) {
-			if (b.n)
-				count_bulk_free(c, &b);
-			b = (struct bulk_free) { .client = s->client, .nr_pages = s->nr_pages };
-		}
-		b.n++;
-		compat_kasan_use(&h->lost, addrs[i], b.nr_pages, false);
-		trace_spanheap_free((unsigned long)addrs[i], b.nr_pages, caller, b.client->name);
-		if (s->obj_size)
-			c->n.extra_objects -= extra_objects(b.nr_pages, s->obj_size);
-		s->writer = b.client->writer;
-		WRITE_ONCE(s->client, NULL);
-		s->needzero = true;
-		s->freer = caller;
+		client = s->client;
+		nr = s->nr_pages;
+		pages += nr;
+		compat_kasan_use(&h->lost, addrs[i], nr, false);
+		trace_spanheap_free((unsigned long)addrs[i], nr, caller, client->name);
+		leave_client(c, s, client, true, caller);
 		spans[i] = s;
 	}
-	if (b.n)
-		count_bulk_free(c, &b);
+	if (i)
+		count_pushed(c, client, pages, i);
 	return i;
 }
 
