@@ -146,9 +146,7 @@ void *spanheap_heap_alloc(struct spanheap *h, struct spanheap_client *client,
 {
 	void *addr;
 
-	spanheap_might_alloc(gfp);
-	if (IS_ENABLED(CONFIG_LOCKDEP))
-		spanheap_might_sweep(gfp);
+	might_alloc_or_sweep(gfp);
 	if (!client)
 		client = h->anon;
 	if (cacheable(h, nr_pages, align_shift, obj_size, gfp) && !client->uncached) {
@@ -637,9 +635,7 @@ void *spanheap_heap_alloc_node(struct spanheap *h, struct spanheap_client *clien
 {
 	if (node == NUMA_NO_NODE)
 		return spanheap_heap_alloc(h, client, nr_pages, 0, 0, gfp, caller);
-	spanheap_might_alloc(gfp);
-	if (IS_ENABLED(CONFIG_LOCKDEP))
-		spanheap_might_sweep(gfp);
+	might_alloc_or_sweep(gfp);
 	return alloc_uncached(h, client ?: h->anon, nr_pages, 0, 0, gfp, node, caller);
 }
 
@@ -889,9 +885,7 @@ u32 spanheap_heap_alloc_bulk(struct spanheap *h, struct spanheap_client *client,
 	u32 done = 0;
 	bool cached;
 
-	spanheap_might_alloc(gfp);
-	if (IS_ENABLED(CONFIG_LOCKDEP))
-		spanheap_might_sweep(gfp);
+	might_alloc_or_sweep(gfp);
 	if (!client)
 		client = h->anon;
 	cached = cacheable(h, nr_pages, 0, 0, gfp) && !client->uncached;

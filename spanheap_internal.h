@@ -415,6 +415,16 @@ static inline void spanheap_might_alloc(gfp_t gfp)
 		might_alloc(gfp);
 }
 
+void spanheap_might_sweep(gfp_t gfp);
+
+/* As spanheap_might_alloc(), for functions that may also sweep to find pages */
+static inline void might_alloc_or_sweep(gfp_t gfp)
+{
+	spanheap_might_alloc(gfp);
+	if (IS_ENABLED(CONFIG_LOCKDEP))
+		spanheap_might_sweep(gfp);
+}
+
 void spanheap_count_idle(struct spanheap *h);
 
 /* Wake the scavenger if pages are idle that are beyond the limit of the heap */
@@ -613,7 +623,6 @@ void spanheap_cycle(struct spanheap_client *c);
 long spanheap_sweep(struct spanheap_client *c, u32 lo, u32 hi);
 u64 spanheap_sweep_some(struct spanheap *h, u64 max_spans);
 bool spanheap_may_reclaim(gfp_t gfp);
-void spanheap_might_sweep(gfp_t gfp);
 u64 spanheap_reclaim(struct spanheap *h, struct spanheap_client *client, u32 nr, bool others);
 void spanheap_collect(struct spanheap *h, unsigned long min_age);
 extern unsigned int spanheap_force_cycle_ms;

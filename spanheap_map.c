@@ -259,6 +259,11 @@ static u8 *unit_slot(const struct spanheap *h, u32 unit)
 	return &h->map[unit / LEAF_UNITS]->used[unit % LEAF_UNITS];
 }
 
+static u16 *released_slot(const struct spanheap *h, u32 unit)
+{
+	return &h->map[unit / LEAF_UNITS]->released[unit % LEAF_UNITS];
+}
+
 /*
  * Record that the use of these pages ends now. Their owner calls this, with or without
  * the heap lock. The owners of other pages in the first and last unit may write to the
@@ -299,7 +304,7 @@ static void mark_released(struct spanheap *h, u32 idx, u32 nr)
 	u16 now = released_now(h);
 
 	for (unit = idx / UNIT_PAGES; unit <= last; unit++)
-		WRITE_ONCE(h->map[unit / LEAF_UNITS]->released[unit % LEAF_UNITS], now);
+		WRITE_ONCE(*released_slot(h, unit), now);
 }
 
 /* How many of these pages are in units with a release in the last REFAULT_SECONDS? */
@@ -311,7 +316,7 @@ static u32 count_refaulted(struct spanheap *h, u32 idx, u32 nr)
 	for (; nr; idx += n, nr -= n) {
 		unit = idx / UNIT_PAGES;
 		n = min(nr, UNIT_PAGES - idx % UNIT_PAGES);
-		then = READ_ONCE(h->map[unit / LEAF_UNITS]->released[unit % LEAF_UNITS]);
+		then = READ_ONCE(*released_slot(h, unit));
 		if (then && (u16)(now - then) <= REFAULT_SECONDS)
 			count += n;
 	}

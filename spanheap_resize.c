@@ -376,9 +376,7 @@ void *spanheap_heap_realloc(struct spanheap *h, void *addr, size_t nr_pages, gfp
 	struct change c;
 	u32 old;
 
-	spanheap_might_alloc(gfp);
-	if (IS_ENABLED(CONFIG_LOCKDEP))
-		spanheap_might_sweep(gfp);
+	might_alloc_or_sweep(gfp);
 	if (!spanheap_gfp_ok(gfp) || !nr_pages || nr_pages > h->arena_pages ||
 	    !change_begin(h, &c, addr, caller))
 		return NULL;
