@@ -714,8 +714,7 @@ void spanheap_notify_stop(void);
 
 /* spanheap_vmalloc.c */
 void spanheap_vmalloc_gone(const struct module *mod);
-int spanheap_vmalloc_start(void);
-void spanheap_vmalloc_stop(void);
+void spanheap_vmalloc_exit(void);
 
 /* spanheap_prof.c */
 #define SPANHEAP_PROF_RATE_MAX	(1ULL << 40)

@@ -727,16 +727,11 @@ static int __init spanheap_init(void)
 	err = spanheap_notify_start();
 	if (err)
 		goto out_module;
-	err = spanheap_vmalloc_start();
-	if (err)
-		goto out_notify;
 	spanheap_prof_start(h);
 	spanheap_debugfs_init(h);
 	pr_info("%lu MiB of %s reserved\n", arena_mb, h->ops->name);
 	return 0;
 
-out_notify:
-	spanheap_notify_stop();
 out_module:
 	spanheap_module_stop();
 out_scav:
@@ -761,9 +756,9 @@ static void __exit spanheap_exit(void)
 
 	spanheap_prof_stop();
 	spanheap_debugfs_exit();
-	spanheap_vmalloc_stop();
 	spanheap_notify_stop();
 	spanheap_module_stop();
+	spanheap_vmalloc_exit();
 	spanheap_scav_stop();
 	spanheap_sysfs_exit();
 	rcu_barrier();		/* what was to be freed after a grace period is */

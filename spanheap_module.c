@@ -273,6 +273,8 @@ static int module_notify(struct notifier_block *nb, unsigned long action, void *
 		return NOTIFY_DONE;
 	}
 	spanheap_text_ends(spanheap_heap, &end);
+	if (end.mod_goes)
+		spanheap_vmalloc_gone(mod);
 	return NOTIFY_OK;
 }
 

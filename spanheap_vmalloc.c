@@ -8,14 +8,12 @@
 
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/notifier.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 #include <linux/xarray.h>
 #include <linux/spanheap_vmalloc_calls.h>
-#include <compat/module.h>
 #include <compat/vmalloc.h>
 
 #include "spanheap_internal.h"
@@ -73,23 +71,8 @@ void spanheap_vmalloc_gone(const struct module *mod)
 		spanheap_heap_unregister(c);
 }
 
-static int module_notify(struct notifier_block *nb, unsigned long action, void *mod)
+void spanheap_vmalloc_exit(void)
 {
-	if (action == COMPAT_MODULE_GOING)
-		spanheap_vmalloc_gone(mod);
-	return NOTIFY_OK;
-}
-
-static struct notifier_block module_nb = { .notifier_call = module_notify };
-
-int spanheap_vmalloc_start(void)
-{
-	return register_module_notifier(&module_nb);
-}
-
-void spanheap_vmalloc_stop(void)
-{
-	unregister_module_notifier(&module_nb);
 	xa_destroy(&clients);
 }
 
