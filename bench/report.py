@@ -161,15 +161,20 @@ def table_of_goals(found, o):
         print(f"| {point} | {what} | {m} | {mid:.4g} | {lo:.4g} - {hi:.4g} | {sign} {bound:.4g} | {ok} |", file=o)
 
 
+def begin(title, text, info, found, o):
+    print(f"# {title}\n\n{text}\n", file=o)
+    for line in info:
+        print(f"* {line}", file=o)
+    print("\n## What was to be reached\n", file=o)
+    table_of_goals(found, o)
+
+
 def markdown(data, info, path):
     with open(path, "w") as o:
-        print("# Measurements\n", file=o)
-        print("Made by `make bench`; method and distortions are in ../performance.rst. Times are medians with", file=o)
-        print("their quartiles; ratios are medians of the ratios within each repetition, with theirs.\n", file=o)
-        for line in info:
-            print(f"* {line}", file=o)
-        print("\n## What was to be reached\n", file=o)
-        table_of_goals(goals(data), o)
+        begin("Measurements",
+              "Made by `make bench`; method and distortions are in ../performance.rst. Times are medians with\n"
+              "their quartiles; ratios are medians of the ratios within each repetition, with theirs.",
+              info, goals(data), o)
         for m in dict.fromkeys(key[0] for key in data):
             for what in dict.fromkeys(key[1] for key in data if key[0] == m):
                 keys = [key for key in data if key[:2] == (m, what)]
@@ -287,13 +292,10 @@ def held_table(data, o):
 
 def held_markdown(data, info, path):
     with open(path, "w") as o:
-        print("# Memory held, and its price\n", file=o)
-        print("Made by `make bench PART=traces`; what traces and loads are is in ../performance.rst. Medians of the", file=o)
-        print("repetitions; every value with its quartiles is in traces.tsv. Of vmalloc, resident is what is live.\n", file=o)
-        for line in info:
-            print(f"* {line}", file=o)
-        print("\n## What was to be reached\n", file=o)
-        table_of_goals(held_goals(data), o)
+        begin("Memory held, and its price",
+              "Made by `make bench PART=traces`; what traces and loads are is in ../performance.rst. Medians of the\n"
+              "repetitions; every value with its quartiles is in traces.tsv. Of vmalloc, resident is what is live.",
+              info, held_goals(data), o)
         held_table(data, o)
 
 
