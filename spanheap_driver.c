@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a driver that comes from vmalloc() looks for. Each function here is made of those
+ * The functions that a driver that comes from vmalloc() looks for. Each is made of functions
  * in the files below.
  */
 #include <linux/mm.h>
@@ -176,8 +176,8 @@ EXPORT_SYMBOL_GPL(spanheap_realloc);
  * @n: how many
  * @addrs: array of @n addresses, to be written
  *
- * What the CPU's cache has comes for less than by as many calls of spanheap_alloc(); the
- * rest as from these. Ends at the first that cannot be had, which is counted and logged.
+ * Spans from the CPU's cache cost less than as many calls of spanheap_alloc(); the others
+ * cost as much. Ends at the first that cannot be had, which is counted and logged.
  *
  * Context: As spanheap_alloc(). Preemption is off for up to 64 spans at a time.
  * Return: how many spans there are, @n or less: the first elements of @addrs. What is in

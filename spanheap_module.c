@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What to do when the text of other modules goes away.
+ * Other modules unload: this file handles the spans and the call sites that they leave.
  *
  * A module that calls spanheap keeps spanheap loaded. When such a module unloads, the notifier
  * runs before spanheap could be unloaded. It makes orphans of the anonymous spans that the

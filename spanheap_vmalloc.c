@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What vmalloc() and its relatives are in a module that is built with
+ * vmalloc() and its relatives, as they are in a module that is built with
  * <linux/spanheap_vmalloc.h>: a span, or what the kernel's function gives where the heap
  * has none. Frees and look-ups take addresses of either kind.
  */
@@ -44,8 +44,8 @@ static void *register_module(struct module *mod)
 }
 
 /*
- * Who pays for the module. The client comes with the first allocation that may do all that
- * registering one does; what was allocated before is anonymous.
+ * The client that pays for the module. The client comes with the first allocation that may
+ * do all that registering one does; spans that were allocated before are anonymous.
  */
 static struct spanheap_client *client_of(struct module *mod, gfp_t gfp)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the files of the benchmark share */
+/* The declarations that the files of the benchmark share */
 #ifndef _SPANHEAP_BENCH_H
 #define _SPANHEAP_BENCH_H
 

@@ -665,7 +665,7 @@ static void aligned_span_is_found_among_others(struct kunit *test)
 	test_heap_end(h);
 }
 
-/* What a request says beside the alignment counts as in every other hit */
+/* An aligned hit obeys the limit, obj_size and __GFP_ZERO as every other hit does */
 static void aligned_hit_obeys_limit_objects_and_zero(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

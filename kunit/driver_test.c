@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What drivers that come from vmalloc() call: sizes in bytes, look-ups, frees after a
+ * The functions for drivers that come from vmalloc(): sizes in bytes, look-ups, frees after a
  * grace period.
  */
 #include <linux/device.h>
@@ -264,7 +264,7 @@ static void node_gets_memory_of_its_own(struct kunit *test)
 		check(test, h);
 		release(h, p);
 		release(h, q);
-		/* What is of the node already stays, and costs no flush */
+		/* Pages that are of the node already stay, and cost no flush */
 		spanheap_cache_drain(h);
 		spanheap_scavenge(h, 0, U64_MAX);
 		release(h, alloc_node(h, sizes[i], GFP_KERNEL, 0));

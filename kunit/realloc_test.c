@@ -147,7 +147,7 @@ static void moved_span_is_the_same_span(struct kunit *test)
 	check(test, h);
 }
 
-/* What is idle where the span goes, with its memory, is not what the span has there */
+/* Idle pages at the new place go: the span brings its own pages there */
 static void idle_memory_is_not_in_the_way(struct kunit *test)
 {
 	struct spanheap *h = test->priv;
@@ -298,7 +298,7 @@ static void guard_moves_with_its_span(struct kunit *test)
 	spanheap_heap_unregister(c);
 }
 
-/* What others refer to is still the span's memory, and is dropped when it is freed */
+/* Pages to which others refer move with the span, and its free drops them */
 static void shared_pages_stay_shared(struct kunit *test)
 {
 	struct spanheap *h = test->priv;

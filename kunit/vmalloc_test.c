@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What vmalloc() and its relatives are in a module that is built with
+ * vmalloc() and its relatives, as they are in a module that is built with
  * <linux/spanheap_vmalloc.h>, here called by their inner names, on the module's heap.
  */
 #include <linux/mm.h>

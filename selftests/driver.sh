@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What drivers that come from vmalloc() call, from a client module.
+# The functions for drivers that come from vmalloc(), called by a client module.
 # vm: --append init_on_alloc=0 --mem 1024
 . /lib.sh
 keeping arena_mb=512

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What the system sees of idle pages, and what it takes of them.
+# Idle pages in the system's counters, and how many of them reclaim takes.
 # vm: --mem 640
 . /lib.sh
 if [ $PAGE != 4096 ]; then

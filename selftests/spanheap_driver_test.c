@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What drivers that come from vmalloc() call: "run" names a case; the module loads if it
+ * The functions for drivers that come from vmalloc(): "run" names a case; the module loads if it
  * passed.
  */
 #define pr_fmt(fmt) "spanheap_driver_test: " fmt

@@ -38,7 +38,7 @@ struct memory_ops {
 
 static const struct memory_ops ops = { vfree, kvfree, vmalloc_to_page };
 
-/* What it has while it is loaded */
+/* The memory that the driver has while it is loaded */
 static struct {
 	u8 *small, *zeroed, *user, *array, *cleared, *kv, *nofs, *node;
 } has;

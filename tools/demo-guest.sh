@@ -174,7 +174,7 @@ free1=$free released0=$released
 step "echo 1 >$H/release"
 echo 1 >$H/release || fail "cannot write"
 ok; row released
-# What is released went to the buddy allocator's free lists or to a per-CPU list on the
+# Released memory went to the buddy allocator's free lists or to a per-CPU list on the
 # way there; 1 MiB for what else a running system takes or frees in these seconds
 rose=$((free - free1)) gave=$((released - released0)) tolerance=$(($(pcp_max) + MiB))
 say "released $(mib $gave), MemFree rose by $(mib $rose); may differ by $(mib $tolerance)"

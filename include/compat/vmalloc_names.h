@@ -6,7 +6,10 @@
  */
 #include <linux/version.h>
 
-/* What is freed by it is known to the kernel by an offset there, and is not passed to us */
+/*
+ * With TINY_RCU, kfree_rcu() gives call_rcu() an offset, and the kernel frees the object
+ * itself: no macro can send that free to the heap
+ */
 #ifdef CONFIG_TINY_RCU
 #error "<linux/spanheap_vmalloc.h> needs a kernel with CONFIG_TREE_RCU"
 #endif

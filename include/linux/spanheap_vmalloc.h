@@ -14,8 +14,8 @@
  * first GFP_KERNEL allocation on, until it is unloaded. Its spans count as shared, since
  * the kernel may hold references to their pages that the heap does not see.
  *
- * What differs from vmalloc(): no guard page is behind a span, and no other module may pass
- * a span to vfree(), unless it is built with this header, too.
+ * Spans differ from vmalloc() memory in two ways: no guard page is behind a span, and no other
+ * module may pass a span to vfree(), unless that module is built with this header, too.
  *
  * The kernel's names become macros before the kernel's headers declare them, so that those
  * declare the functions below instead. For that reason nothing but <linux/types.h> is

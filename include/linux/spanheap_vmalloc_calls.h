@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What <linux/spanheap_vmalloc.h> makes of vmalloc() and its relatives. Not to be called
- * by name. @mod is the calling module.
+ * The functions that <linux/spanheap_vmalloc.h> puts in place of vmalloc() and its relatives.
+ * Not to be called by name. @mod is the calling module.
  */
 #ifndef _LINUX_SPANHEAP_VMALLOC_CALLS_H
 #define _LINUX_SPANHEAP_VMALLOC_CALLS_H
