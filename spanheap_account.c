@@ -462,6 +462,7 @@ void __spanheap_use_end(struct spanheap *h, struct span *s, bool cleared, bool d
  */
 void __spanheap_free_claimed(struct spanheap *h, struct span *s, unsigned long caller,
 			     unsigned long *flags)
+	__must_hold(&h->lock)
 {
 	bool clear = want_init_on_free(), drop = false;
 	struct spanheap_client *client;

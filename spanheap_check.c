@@ -81,6 +81,7 @@ static const char *__check_place(struct spanheap *h, struct span *s, u32 idx)
  */
 static bool count_backed(struct spanheap *h, u32 idx, u32 nr, u32 *bits, u32 *counted,
 			 unsigned long *flags)
+	__must_hold(&h->lock)
 {
 	u64 seq = h->seq;
 	u32 n;

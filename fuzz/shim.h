@@ -44,6 +44,7 @@ typedef unsigned int gfp_t;
 
 #define __percpu
 #define __cold
+#define __must_hold(lock)
 #define __malloc
 #define __alloc_size(n)
 #define __must_check
